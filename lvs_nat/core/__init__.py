@@ -1,0 +1,1 @@
+"""Decisions: pure functions of values; no socket, file, clock, log or await."""

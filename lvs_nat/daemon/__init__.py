@@ -1,0 +1,1 @@
+"""The face that runs: the director, its prober and what joins them."""

@@ -1,0 +1,1 @@
+"""The tutorial's lab: a kernel with IPVS, and a small network on it."""

@@ -1,0 +1,1 @@
+"""Hands: each module owns one piece of the machine and decides nothing."""
