@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum, IntFlag
 from ipaddress import IPv4Address, IPv6Address, ip_address
-from types import MappingProxyType
 from typing import Union
 
 Address = Union[IPv4Address, IPv6Address]
@@ -202,9 +201,9 @@ class Ruleset:
     each role.
     """
 
-    services: Table = MappingProxyType({})
+    services: Table = field(default_factory=dict)
     timeouts: Timeouts | None = None
-    daemons: Mapping[SyncRole, SyncDaemon] = MappingProxyType({})
+    daemons: Mapping[SyncRole, SyncDaemon] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
-from types import MappingProxyType
 
 from lvs_nat.model import Endpoint, ServiceName
 
@@ -86,7 +85,7 @@ class ServiceSetup:
     check: Check = Check()
     on_failure: OnFailure = OnFailure.QUIESCE_THEN_REMOVE
     remove_after: float = 2.0
-    servers: Mapping[Endpoint, Check] = MappingProxyType({})
+    servers: Mapping[Endpoint, Check] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -99,7 +98,7 @@ class Setup:
     """
 
     default: ServiceSetup = ServiceSetup()
-    services: Mapping[ServiceName, ServiceSetup] = MappingProxyType({})
+    services: Mapping[ServiceName, ServiceSetup] = field(default_factory=dict)
     on_start: OnStart = OnStart.CHECK
     on_stop: OnStop = OnStop.CLEAR
     own: Own = Own.TABLE

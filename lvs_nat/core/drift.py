@@ -1,0 +1,113 @@
+"""What somebody else did to the kernel's table, and what that makes of the rules that run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import fields, replace
+
+from lvs_nat.core.plan import (
+    AddService,
+    DelDestination,
+    DelService,
+    Operation,
+    SetDestination,
+    SetService,
+    SetTimeouts,
+    StartDaemon,
+    StopDaemon,
+    plan,
+)
+from lvs_nat.model import Destination, Ruleset, SyncRole, bare
+
+
+def lost(expected: Ruleset, actual: Ruleset) -> bool:
+    """Say whether a table that should hold services holds none at all.
+
+    One such look may be the middle of `ipvsadm -C; ipvsadm -R`; two in a row are a loss.
+    """
+    return bool(expected.services) and not actual.services
+
+
+def edits(expected: Ruleset, actual: Ruleset) -> tuple[Operation, ...]:
+    """Return what somebody did to turn *expected* into *actual*, as the operations it took."""
+    stopped = [
+        StopDaemon(daemon)
+        for role, daemon in expected.daemons.items()
+        if role not in actual.daemons
+    ]
+    return (*plan(actual, expected), *stopped)
+
+
+def adopt(running: Ruleset, expected: Ruleset, done: Sequence[Operation]) -> Ruleset:
+    """Return *running* with the edits *done* by somebody else taken in.
+
+    Of an edited destination only what the edit changed is taken: what the kernel holds of a
+    failed server is not what is meant for it.
+    """
+    return perform(running, tuple(_meant(running, expected, done)))
+
+
+def _meant(running: Ruleset, expected: Ruleset, done: Sequence[Operation]) -> Iterator[Operation]:
+    for operation in done:
+        if isinstance(operation, SetDestination):
+            name, endpoint = operation.name, operation.destination.endpoint
+            meant = running.services[name].destinations.get(endpoint)
+            before = expected.services[name].destinations[endpoint]
+            if meant is not None:
+                operation = SetDestination(name, _merge(meant, before, operation.destination))
+        yield operation
+
+
+def _merge(meant: Destination, before: Destination, after: Destination) -> Destination:
+    changed = {
+        field.name: getattr(after, field.name)
+        for field in fields(Destination)
+        if getattr(after, field.name) != getattr(before, field.name)
+    }
+    return replace(meant, **changed)
+
+
+def perform(ruleset: Ruleset, operations: Sequence[Operation]) -> Ruleset:
+    """Return *ruleset* once all *operations* have been done to it."""
+    heads = {name: bare(service) for name, service in ruleset.services.items()}
+    rows = {name: dict(service.destinations) for name, service in ruleset.services.items()}
+    daemons = dict(ruleset.daemons)
+    timeouts = ruleset.timeouts
+    for operation in operations:
+        if isinstance(operation, SetTimeouts):
+            timeouts = operation.timeouts
+        elif isinstance(operation, StartDaemon):
+            daemons[operation.daemon.role] = operation.daemon
+        elif isinstance(operation, StopDaemon):
+            daemons.pop(operation.daemon.role, None)
+        elif isinstance(operation, (AddService, SetService)):
+            heads[operation.service.name] = operation.service
+            rows.setdefault(operation.service.name, {})
+        elif isinstance(operation, DelService):
+            heads.pop(operation.name, None)
+            rows.pop(operation.name, None)
+        elif isinstance(operation, DelDestination):
+            rows.get(operation.name, {}).pop(operation.endpoint, None)
+        else:
+            destination = operation.destination
+            rows.get(operation.name, {})[destination.endpoint] = destination
+    services = {name: replace(head, destinations=rows[name]) for name, head in heads.items()}
+    return Ruleset(services, timeouts, daemons)
+
+
+def foreign(running: Ruleset, actual: Ruleset) -> Ruleset:
+    """Return the part of *actual* that the rules that run say nothing of."""
+    services = {
+        name: service for name, service in actual.services.items() if name not in running.services
+    }
+    return Ruleset(services)
+
+
+def unsaved(running: Ruleset, saved: Ruleset) -> tuple[Operation, ...]:
+    """Return what was done to *saved* to make it *running*; empty if they mean the same."""
+    dropped = [
+        StopDaemon(saved.daemons[role])
+        for role in SyncRole
+        if role in saved.daemons and role not in running.daemons
+    ]
+    return (*plan(running, saved), *dropped)

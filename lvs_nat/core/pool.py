@@ -1,0 +1,72 @@
+"""Which destinations a virtual service should have, given what is believed of its servers.
+
+A failed server leaves in two steps where there is doubt: quiesced first (weight 0 breaks
+nobody's connection if the alarm was false), removed when nothing more comes out of it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from lvs_nat.core.health import SERVING, Health, Outcome, State
+from lvs_nat.core.setup import OnFailure, ServiceSetup
+from lvs_nat.model import Destination, Listener, ServiceName, Transport
+
+# The kernel publishes counters every 2 s (net/netfilter/ipvs/ip_vs_est.c): whoever has been
+# seen sending must be seen silent for longer than that.
+QUIET = 2.5
+# A failed server that goes on sending packets is believed to be finishing work this long.
+PATIENCE = 30.0
+
+
+@dataclass(frozen=True)
+class Departure:
+    """How far a failed destination's leaving has come; times are monotonic seconds.
+
+    packets_out is the last count seen, None until the first look; heard is when it last grew.
+    """
+
+    since: float
+    packets_out: int | None = None
+    heard: float | None = None
+    removed: bool = False
+
+
+def depart(name: ServiceName, health: Health, setup: ServiceSetup, now: float) -> Departure:
+    """Return the first step of leaving for a server that has just failed.
+
+    A refusal leaves no doubt: its process is gone.  UDP has no connections to spare.
+    """
+    refused = health.last is not None and health.last.outcome is Outcome.REFUSED
+    datagrams = isinstance(name, Listener) and name.transport is Transport.UDP
+    at_once = refused or datagrams or setup.on_failure is OnFailure.REMOVE
+    return Departure(now, removed=at_once and setup.on_failure is not OnFailure.QUIESCE)
+
+
+def leave(departure: Departure, packets_out: int, setup: ServiceSetup, now: float) -> Departure:
+    """Return *departure* after one more look at the packets its destination has sent."""
+    if departure.removed or setup.on_failure is OnFailure.QUIESCE:
+        return departure
+    if departure.packets_out is not None and packets_out > departure.packets_out:
+        departure = replace(departure, heard=now)
+    departure = replace(departure, packets_out=packets_out)
+    if departure.heard is None:
+        gone = now - departure.since >= setup.remove_after
+    else:
+        quiet = now - departure.heard >= max(QUIET, setup.remove_after)
+        gone = quiet or now - departure.since >= max(PATIENCE, setup.remove_after)
+    return replace(departure, removed=gone)
+
+
+def row(
+    destination: Destination, health: Health | None, departure: Departure | None
+) -> Destination | None:
+    """Return the kernel row that *destination* should have now, or None for no row.
+
+    health is None for a server that nothing checks; departure is that of a failed server.
+    """
+    if health is None or health.state in SERVING:
+        return destination
+    if health.state is State.NEW or departure is None or departure.removed:
+        return None
+    return replace(destination, weight=0)

@@ -1,0 +1,87 @@
+import pytest
+
+from lvs_nat.core.drift import adopt, edits, lost, perform, unsaved
+from lvs_nat.core.plan import (
+    AddService,
+    DelDestination,
+    DelService,
+    SetDestination,
+    SetService,
+    SetTimeouts,
+    StopDaemon,
+    plan,
+)
+from lvs_nat.model import SyncDaemon, SyncRole, Timeouts, bare
+from tests.builders import RS1, RS2, VIP, WEB, at, real, rules, service, tcp
+
+MORE = rules(service(VIP, RS1, RS2, scheduler="wrr"), service("172.25.0.10:443", RS1))
+MASTER = SyncDaemon(SyncRole.MASTER, "eth1", 7)
+
+
+@pytest.mark.parametrize("before", [rules(), WEB, MORE])
+@pytest.mark.parametrize("after", [rules(), WEB, MORE])
+def test_what_was_done_to_a_table_done_again_gives_the_same_table(before, after):
+    assert perform(before, edits(before, after)) == after
+
+
+def test_a_plan_performed_is_the_table_planned():
+    assert perform(WEB, plan(MORE, WEB)) == MORE
+
+
+def test_an_edited_scheduler_becomes_the_running_one():
+    actual = rules(service(VIP, RS1, RS2, scheduler="wrr"))
+
+    assert edits(WEB, actual) == (SetService(bare(service(VIP, scheduler="wrr"))),)
+    assert adopt(WEB, WEB, edits(WEB, actual)) == actual
+
+
+def test_an_edit_of_a_failed_server_leaves_its_meant_weight_alone():
+    quiesced = rules(service(VIP, real("192.168.122.10:80", 0), RS2))
+    limited = rules(service(VIP, real("192.168.122.10:80", 0, upper_threshold=50), RS2))
+
+    assert adopt(WEB, quiesced, edits(quiesced, limited)) == rules(
+        service(VIP, real("192.168.122.10:80", 5, upper_threshold=50), RS2)
+    )
+
+
+def test_a_failed_server_that_is_absent_is_not_taken_for_a_deletion():
+    without = rules(service(VIP, RS2))
+
+    assert adopt(WEB, without, edits(without, without)) == WEB
+
+
+def test_weight_by_hand_addition_and_deletion_are_taken_in():
+    actual = rules(service(VIP, real("192.168.122.10:80", 0), real("192.168.122.30:80", 7)))
+
+    assert adopt(WEB, WEB, edits(WEB, actual)) == actual
+
+
+@pytest.mark.parametrize(
+    "expected, actual, answer",
+    [(rules(), rules(), False), (WEB, rules(), True), (WEB, WEB, False), (rules(), WEB, False)],
+)
+def test_a_table_is_lost_when_nothing_is_left_of_something(expected, actual, answer):
+    assert lost(expected, actual) is answer
+
+
+def test_a_sync_daemon_that_somebody_stopped_is_noticed():
+    running = rules(daemons={SyncRole.MASTER: MASTER})
+
+    assert edits(running, rules()) == (StopDaemon(MASTER),)
+    assert adopt(running, running, edits(running, rules())) == rules()
+
+
+def test_what_a_save_would_change_is_told_as_operations():
+    running = rules(
+        service(VIP, real("192.168.122.10:80", 6), scheduler="wrr"), timeouts=Timeouts(60, 30, 10)
+    )
+
+    assert unsaved(running, WEB) == (
+        SetTimeouts(Timeouts(60, 30, 10)),
+        SetService(bare(service(VIP, scheduler="wrr"))),
+        SetDestination(tcp(VIP), real("192.168.122.10:80", 6)),
+        DelDestination(tcp(VIP), at("192.168.122.20:80")),
+    )
+    assert unsaved(WEB, WEB) == ()
+    assert unsaved(rules(), WEB) == (DelService(tcp(VIP)),)
+    assert unsaved(rules(service(VIP)), rules()) == (AddService(service(VIP)),)
