@@ -1,0 +1,111 @@
+"""A kernel with IPVS for one command: this machine's in namespaces, or user-mode Linux."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+from collections.abc import Mapping, Sequence
+from enum import Enum
+from pathlib import Path
+
+from lvs_nat.errors import UsageError
+from lvs_nat.lab import native, packages, uml
+from lvs_nat.lab.orders import Orders
+
+INSIDE = "LVS_NAT_LAB"  # set for the command, to the kind of kernel it has
+
+
+class Kind(Enum):
+    """Which kernel the command gets."""
+
+    NATIVE = "native"
+    UML = "uml"
+
+
+def run(
+    command: Sequence[str],
+    *,
+    timeout: float,
+    memory: str = "512M",
+    writable: Sequence[Path] = (),
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    stdout: int = 1,
+    stderr: int = 2,
+    terminal: bool = False,
+) -> int:
+    """Run *command* as root on a kernel with IPVS; return its exit status.
+
+    It sees this machine's files, but what it writes is gone afterwards, save below *writable*.
+    It has a network of its own: nothing but lo, which is up.  Its output is written to the
+    descriptors *stdout* and *stderr* as it comes; with *terminal* it talks to ours instead.
+
+    Returns 124 if it ran longer than *timeout* seconds, 125 if its kernel died (the console is
+    then on *stderr*), 128 + n if signal n ended it.  *memory* is for user-mode Linux.
+    LVS_NAT_LAB_KERNEL=native or uml in *env* (default: ours) takes that kernel.
+
+    Raises NotInstalled if this machine can give no such kernel.
+    """
+    environ = dict(os.environ if env is None else env)
+    kind = choose(environ)
+    if kind is Kind.UML:
+        tools = packages.gather(packages.GUEST_PROGRAMS, environ)
+    else:
+        tools = packages.gather(packages.PROGRAMS, environ)
+    folders = [path.resolve() for path in writable]
+    for folder in folders:
+        if not folder.is_dir():
+            raise UsageError(f"{folder} cannot be written in the lab: it is not a directory")
+    environ[INSIDE] = kind.value
+    environ["PATH"] = ":".join(filter(None, [environ.get("PATH"), packages.SEARCH]))
+    orders = Orders(
+        script=_script(command, environ, cwd or Path.cwd(), terminal),
+        timeout=timeout,
+        memory=memory,
+        writable=tuple(folders),
+        stdout=stdout,
+        stderr=stderr,
+        terminal=terminal,
+    )
+    return uml.run(orders, tools) if kind is Kind.UML else native.run(orders, tools)
+
+
+def choose(environ: Mapping[str, str]) -> Kind:
+    """Return this machine's kernel where we are root and it has IPVS, else user-mode Linux.
+
+    Loads the module ip_vs, as nothing short of it tells whether a container may.
+    """
+    if environ.get("LVS_NAT_LAB_KERNEL"):
+        return Kind(environ["LVS_NAT_LAB_KERNEL"])
+    if os.geteuid() != 0 or not shutil.which("unshare"):
+        return Kind.UML
+    if not Path("/proc/net/ip_vs").exists() and not _succeeds("modprobe", "-q", "ip_vs"):
+        return Kind.UML
+    usable = _succeeds("unshare", "--net", "--mount", "--pid", "--fork", "true")
+    return Kind.NATIVE if usable else Kind.UML
+
+
+def inside() -> bool:
+    """Return whether this process has been given its kernel by run()."""
+    return INSIDE in os.environ
+
+
+def _succeeds(program: str, *arguments: str) -> bool:
+    path = shutil.which(program, path=packages.SEARCH)
+    return (
+        bool(path) and not subprocess.run([str(path), *arguments], capture_output=True).returncode
+    )
+
+
+def _script(command: Sequence[str], environ: Mapping[str, str], cwd: Path, terminal: bool) -> str:
+    """Return the sh script that becomes *command*."""
+    names = [name for name in environ if re.fullmatch(r"[A-Za-z_]\w*", name, re.ASCII)]
+    lines = [f"export {name}={shlex.quote(environ[name])}" for name in names]
+    if terminal:
+        size = shutil.get_terminal_size()
+        lines.append(f"stty rows {size.lines} cols {size.columns}")
+    lines += [f"cd {shlex.quote(str(cwd))} || exit 125", f"exec {shlex.join(command)}"]
+    return "\n".join(lines) + "\n"
