@@ -6,16 +6,24 @@ Numbers are those of the kernel's include/uapi/linux/netlink.h and genetlink.h.
 from __future__ import annotations
 
 import errno
+import os
 import socket
 import struct
 from collections.abc import Iterator, Sequence
 
 from lvs_nat.errors import KernelError
 
-# Where a message's attributes lie: in these bytes, from here, to there.
+# Where attributes lie: in these bytes, from here, to there.
 Span = tuple[bytes, int, int]
-# A command and its packed attributes.
+# A command with its packed attributes.
 Request = tuple[int, bytes]
+
+# As many messages in one send as pay (measured); their errors fit the socket's receive buffer.
+BATCH = 128
+# A dump comes in pieces of at most 32 KiB (net/netlink/af_netlink.c, netlink_recvmsg).
+PIECE = 64 * 1024
+# How often a dump is begun again because somebody changed what it lists.
+DUMP_TRIES = 5
 
 NETLINK_GENERIC = 16
 SOL_NETLINK = 270
@@ -32,17 +40,9 @@ CTRL_ATTR_FAMILY_ID = 1
 CTRL_ATTR_FAMILY_NAME = 2
 NLA_TYPE_MASK = 0x3FFF
 
-# More in one send gains nothing (measured), and the errors of this many fit the socket's buffer.
-BATCH = 128
-# A dump is answered in pieces of at most 32 KiB (net/netlink/af_netlink.c, netlink_recvmsg).
-PIECE = 64 * 1024
-# A dump that another writer keeps interrupting is asked again this often.
-DUMP_TRIES = 5
-
-_MESSAGE = struct.Struct("=IHHIIBBxx")  # struct nlmsghdr, struct genlmsghdr
-_HEADER = struct.Struct("=IHHI")
-_HEADER_SIZE = 16
-_HEADERS_SIZE = _MESSAGE.size
+_REQUEST = struct.Struct("=IHHIIBBxx")  # struct nlmsghdr, then struct genlmsghdr
+_HEADER = struct.Struct("=IHHIxxxx")  # struct nlmsghdr, the receiver's port left out
+_GENERIC_HEADER = 4
 _ATTRIBUTE = struct.Struct("=HH")
 _ERROR = struct.Struct("=i")
 _U16 = struct.Struct("=H")
@@ -54,14 +54,14 @@ def attribute(kind: int, payload: bytes) -> bytes:
 
 
 def offsets(span: Span) -> dict[int, int]:
-    """Return where the payload of each attribute starts, by its kind."""
+    """Return where the payload of each attribute starts, by the attribute's kind."""
     data, start, end = span
-    found = {}
     unpack = _ATTRIBUTE.unpack_from
+    found = {}
     while start < end:
         length, kind = unpack(data, start)
         if length < 4:
-            raise KernelError("the kernel's answer cannot be read: an attribute has no length")
+            raise KernelError("the kernel's answer cannot be read: an attribute without length")
         found[kind & NLA_TYPE_MASK] = start + 4
         start += (length + 3) & ~3
     return found
@@ -73,19 +73,20 @@ def nested(data: bytes, start: int) -> Span:
 
 
 class Channel:
-    """One socket to one generic netlink family; opening asks the kernel for the family's number.
+    """One socket to one generic netlink family, whose number is asked for at opening.
 
-    timeout is how many seconds an answer may take.  Whenever an answer is lost or late,
-    KernelError says so and the socket is replaced: what the kernel has done is then unknown and
-    must be read.  Raises KernelError with errno ENOENT where the kernel has no such family.
+    timeout is how many seconds one answer may take.  Where an answer is lost or late,
+    KernelError says so; what the kernel has done is then unknown, so read it.  The socket is
+    replaced, so that no late answer can be taken for another.  Opening raises KernelError with
+    errno ENOENT where the kernel has no such family.
     """
 
     def __init__(self, family: str, version: int, timeout: float) -> None:
-        self._version = version
         self._timeout = timeout
-        self._sequence = 0
+        self._version = version
         self._family = GENL_ID_CTRL
-        self._socket = self._open()
+        self._sequence = 0
+        self._socket = _connected(timeout)
         try:
             self._family = self._resolve(family)
         except KernelError:
@@ -93,62 +94,110 @@ class Channel:
             raise
 
     def close(self) -> None:
-        """Close the socket; the kernel keeps its table."""
+        """Close the socket."""
         self._socket.close()
 
     def ask(self, command: int, attributes: bytes = b"") -> Span:
         """Return the one answer to a question."""
-        answers = self._exchange(NLM_F_REQUEST | NLM_F_ACK, command, attributes)
-        if len(answers) != 1:
-            raise KernelError(f"the kernel gave {len(answers)} answers to one question")
-        return answers[0]
+        rows, _ = self._exchange(NLM_F_REQUEST | NLM_F_ACK, command, attributes)
+        if len(rows) != 1:
+            raise KernelError(f"the kernel gave {len(rows)} answers to one question")
+        return rows[0]
 
     def dump(self, command: int, attributes: bytes = b"") -> list[Span]:
-        """Return every row of a listing, all of one moment as far as the kernel can tell."""
+        """Return every row of a list."""
         for _ in range(DUMP_TRIES):
-            rows = self._exchange(NLM_F_REQUEST | NLM_F_DUMP, command, attributes)
-            if not any(_interrupted(row) for row in rows):
+            rows, interrupted = self._exchange(NLM_F_REQUEST | NLM_F_DUMP, command, attributes)
+            if not interrupted:
                 return rows
         raise KernelError("the kernel's table changes faster than it can be read", errno.EINTR)
 
     def send(self, requests: Sequence[Request]) -> dict[int, int]:
-        """Carry out up to BATCH requests in order; return the errno of each one refused.
+        """Carry out up to BATCH requests in order; return the errno of each refused one.
 
-        Refusals are keyed by position.  A refused request does not stop the ones after it.
+        Refusals are keyed by position.  A refused request does not stop those after it.
         """
-        first = self._sequence + 1
-        last = self._sequence = self._sequence + len(requests)
-        packed = [
-            self._message(NLM_F_REQUEST, command, attributes, sequence)
-            for sequence, (command, attributes) in enumerate(requests[:-1], first)
-        ]
-        packed.append(self._message(NLM_F_REQUEST | NLM_F_ACK, *requests[-1], last))
+        first, last = self._sequence + 1, self._sequence + len(requests)
+        self._sequence = last
+        flags = [NLM_F_REQUEST] * (len(requests) - 1) + [NLM_F_REQUEST | NLM_F_ACK]
+        self._write(
+            b"".join(
+                self._message(flag, command, attributes, sequence)
+                for sequence, flag, (command, attributes) in zip(
+                    range(first, last + 1), flags, requests
+                )
+            )
+        )
         refused = {}
-        self._write(b"".join(packed))
         for kind, _, sequence, (data, start, _) in self._answers():
-            if kind != NLMSG_ERROR or not first <= sequence <= last:
-                continue
-            if error := -_ERROR.unpack_from(data, start)[0]:
+            if kind == NLMSG_ERROR and (error := -_ERROR.unpack_from(data, start)[0]):
                 refused[sequence - first] = error
             if sequence == last:
                 break
         return refused
 
-    def _exchange(self, flags: int, command: int, attributes: bytes) -> list[Span]:
+    def _exchange(self, flags: int, command: int, attributes: bytes) -> tuple[list[Span], bool]:
         self._sequence += 1
         self._write(self._message(flags, command, attributes, self._sequence))
         rows = []
-        for kind, _, sequence, (data, start, end) in self._answers():
-            if sequence != self._sequence:
-                continue
+        seen = 0
+        for kind, flags, _, (data, start, end) in self._answers():
+            seen |= flags
             if kind in (NLMSG_ERROR, NLMSG_DONE):
                 if error := -_ERROR.unpack_from(data, start)[0]:
-                    raise KernelError(f"the kernel refused to answer: {errno_name(error)}", error)
+                    raise KernelError(f"the kernel does not answer: {os.strerror(error)}", error)
                 break
-            rows.append((data, start + _HEADERS_SIZE - _HEADER_SIZE, end))
-        return rows
+            rows.append((data, start + _GENERIC_HEADER, end))
+        return rows, bool(seen & NLM_F_DUMP_INTR)
 
     def _message(self, flags: int, command: int, attributes: bytes, sequence: int) -> bytes:
-        size = _HEADERS_SIZE + len(attributes)
-        header = _MESSAGE.pack(size, self._family, flags, sequence, 0, command, self._version)
+        size = _REQUEST.size + len(attributes)
+        header = _REQUEST.pack(size, self._family, flags, sequence, 0, command, self._version)
         return header + attributes
+
+    def _answers(self) -> Iterator[tuple[int, int, int, Span]]:
+        # The kind, the flags and the sequence number of each message, and where its body lies.
+        while True:
+            data, start = self._read(), 0
+            while start < len(data):
+                length, kind, flags, sequence = _HEADER.unpack_from(data, start)
+                yield kind, flags, sequence, (data, start + _HEADER.size, start + length)
+                start += (length + 3) & ~3
+
+    def _write(self, data: bytes) -> None:
+        try:
+            self._socket.send(data)
+        except OSError as error:
+            raise self._lost(error) from error
+
+    def _read(self) -> bytes:
+        try:
+            return self._socket.recv(PIECE)
+        except OSError as error:
+            raise self._lost(error) from error
+
+    def _lost(self, error: OSError) -> KernelError:
+        self._socket.close()
+        self._socket = _connected(self._timeout)
+        # A time-out of Python's has no errno of its own before 3.10.
+        number = errno.ETIMEDOUT if isinstance(error, socket.timeout) else error.errno or 0
+        text = f"the kernel's answer was lost, so its table must be read: {os.strerror(number)}"
+        return KernelError(text, number)
+
+    def _resolve(self, family: str) -> int:
+        name = attribute(CTRL_ATTR_FAMILY_NAME, family.encode() + b"\0")
+        span = self.ask(CTRL_CMD_GETFAMILY, name)
+        return int(_U16.unpack_from(span[0], offsets(span)[CTRL_ATTR_FAMILY_ID])[0])
+
+
+def _connected(timeout: float) -> socket.socket:
+    opened = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_GENERIC)
+    try:
+        opened.settimeout(timeout)
+        # An error need not carry the request back; its sequence number says which it was.
+        opened.setsockopt(SOL_NETLINK, NETLINK_CAP_ACK, 1)
+        opened.connect((0, 0))
+    except OSError:
+        opened.close()
+        raise
+    return opened
