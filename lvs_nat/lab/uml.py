@@ -23,7 +23,7 @@ from lvs_nat.lab.packages import Tools
 MODULES = "/usr/lib/uml/modules"
 # All that a guest leaves behind goes with the pipe that only its starter holds, however that
 # one ends: helper processes outlive the guest's first, but they stay in its process group.
-KEEPER = 'read -r _; kill -9 -- "-$1" "$1" 2>/dev/null; rm -rf "$2"'
+KEEPER = 'read -r _; kill -s KILL -- "-$1"; rm -rf "$2"'
 LOOK = 0.02  # seconds between two looks at the output; hostfs knows neither pipe nor inotify
 
 
@@ -55,13 +55,19 @@ def run(orders: Orders, tools: Tools) -> int:
 
 def _watch(guest: subprocess.Popen[bytes], output: Output, deadline: float) -> bool:
     """Pass output on until the guest is gone; return False if the deadline came first."""
-    while guest.poll() is None:
+    while not _ended(guest):
         if time.monotonic() >= deadline:
             output.pump(0)
             return False
         output.pump(LOOK)
     output.pump(0)
     return True
+
+
+def _ended(guest: subprocess.Popen[bytes]) -> bool:
+    """Return whether the guest is gone; it is not reaped, so its pid stays its own."""
+    look = os.WEXITED | os.WNOHANG | os.WNOWAIT
+    return os.waitid(os.P_PID, guest.pid, look) is not None
 
 
 def _status(orders: Orders, place: Path, late: bool) -> int:
