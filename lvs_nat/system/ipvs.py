@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import TracebackType
 
 from lvs_nat.core.plan import Operation
 from lvs_nat.errors import KernelError, NotInstalled, NotPrivileged
-from lvs_nat.model import Counters, Destination, Endpoint, Ruleset, Service, ServiceName
+from lvs_nat.model import Counters, Endpoint, Ruleset, Service, ServiceName, Table
 from lvs_nat.system import ipvs_abi as abi
 from lvs_nat.system import ipvs_requests as requests
 from lvs_nat.system import ipvs_rows as rows
-from lvs_nat.system.netlink import BATCH, Channel
+from lvs_nat.system.netlink import BATCH, DUMP_TRIES, Channel, Span
 from lvs_nat.system.refusals import Refusal, collect
 
 # The kernel itself runs this to load a module (its kernel.modprobe setting).
 MODPROBE = "/sbin/modprobe"
 
-CounterTable = Mapping[tuple[ServiceName, Endpoint], Counters]
+Row = tuple[ServiceName, Endpoint]
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,39 @@ class Snapshot:
     """The table and what was counted in it, read together."""
 
     ruleset: Ruleset
-    counters: CounterTable
+    counters: Mapping[Row, Counters]
+
+
+class _Counted(Mapping[Row, Counters]):
+    """The counters of one reading; each is decoded when it is asked for, as few ever are."""
+
+    def __init__(self, services: Table, spans: Mapping[ServiceName, Sequence[Span]]) -> None:
+        self._services = services
+        self._spans = spans
+        self._places: dict[ServiceName, dict[Endpoint, Span]] = {}
+
+    def __getitem__(self, row: Row) -> Counters:
+        name, endpoint = row
+        if name not in self._places:
+            self._places[name] = dict(zip(self._services[name].destinations, self._spans[name]))
+        return rows.counters(self._places[name][endpoint])
+
+    def __iter__(self) -> Iterator[Row]:
+        for name, service in self._services.items():
+            for endpoint in service.destinations:
+                yield name, endpoint
+
+    def __len__(self) -> int:
+        return sum(map(len, self._spans.values()))
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """A service as it was read, with what tells whether it still is so."""
+
+    bare: Service
+    identity: bytes
+    service: Service
 
 
 class Ipvs:
@@ -50,6 +82,7 @@ class Ipvs:
 
     def __init__(self, timeout: float = 10.0) -> None:
         self._channel = _open(timeout)
+        self._readings: dict[ServiceName, _Reading] = {}
         self.writes = 0  # operations asked of the kernel so far
 
     def __enter__(self) -> Ipvs:
@@ -73,16 +106,29 @@ class Ipvs:
 
     def read(self) -> Ruleset:
         """Return the services with their destinations, the timeouts and the sync daemons."""
-        return self._read(None)
+        return self.snapshot().ruleset
 
-    def snapshot(self) -> Snapshot:
-        """Return what read() and counters() return, in one reading of the table."""
-        counted: dict[tuple[ServiceName, Endpoint], Counters] = {}
-        return Snapshot(self._read(counted), counted)
-
-    def counters(self) -> CounterTable:
+    def counters(self) -> Mapping[Row, Counters]:
         """Return what was counted for every destination."""
         return self.snapshot().counters
+
+    def snapshot(self) -> Snapshot:
+        """Return what read() and counters() return, in one reading of the table.
+
+        A service that nobody has edited since the last reading is the same object again.
+        """
+        readings, counted = {}, {}
+        for span in self._channel.dump(abi.GET_SERVICE):
+            service = rows.service(span)
+            if service is not None:
+                name = service.name
+                readings[name], counted[name] = self._destinations(service)
+        self._readings = readings
+        services = {name: reading.service for name, reading in readings.items()}
+        daemons = map(rows.sync_daemon, self._channel.dump(abi.GET_DAEMON))
+        timeouts = rows.timeouts(self._channel.ask(abi.GET_CONFIG))
+        ruleset = Ruleset(services, timeouts, {daemon.role: daemon for daemon in daemons})
+        return Snapshot(ruleset, _Counted(services, counted))
 
     def apply(self, operations: Sequence[Operation]) -> tuple[Refusal, ...]:
         """Carry out operations in order and return those that the kernel refused.
@@ -114,33 +160,21 @@ class Ipvs:
         for number in self._channel.send([(command, b"")]).values():
             raise KernelError(f"the kernel refuses: {os.strerror(number)}", number)
 
-    def _read(self, counted: dict[tuple[ServiceName, Endpoint], Counters] | None) -> Ruleset:
-        services = {}
-        for span in self._channel.dump(abi.GET_SERVICE):
-            service = rows.service(span)
-            if service is not None:
-                services[service.name] = self._with_destinations(service, counted)
-        daemons = map(rows.sync_daemon, self._channel.dump(abi.GET_DAEMON))
-        return Ruleset(
-            services=services,
-            timeouts=rows.timeouts(self._channel.ask(abi.GET_CONFIG)),
-            daemons={daemon.role: daemon for daemon in daemons},
-        )
-
-    def _with_destinations(
-        self,
-        service: Service,
-        counted: dict[tuple[ServiceName, Endpoint], Counters] | None,
-    ) -> Service:
+    def _destinations(self, service: Service) -> tuple[_Reading, list[Span]]:
         name = service.name
-        destinations: dict[Endpoint, Destination] = {}
-        for span in self._channel.dump(abi.GET_DEST, requests.service_name(name)):
-            data, places = rows.destination_places(span)
-            destination = rows.destination(data, places, name.version)
-            destinations[destination.endpoint] = destination
-            if counted is not None:
-                counted[name, destination.endpoint] = rows.counters(data, places)
-        return replace(service, destinations=destinations)
+        for _ in range(DUMP_TRIES):
+            spans = self._channel.dump(abi.GET_DEST, requests.service_name(name))
+            identity = rows.identity(spans)
+            known = self._readings.get(name)
+            if known and known.identity == identity and known.bare == service:
+                return known, spans
+            found = [rows.destination(span, name.version) for span in spans]
+            destinations = {it.endpoint: it for it in found}
+            # A destination seen twice: somebody added another one while the list was made.
+            if len(destinations) == len(spans):
+                whole = replace(service, destinations=destinations)
+                return _Reading(service, identity, whole), spans
+        raise KernelError(f"{name} is changed faster than it can be read", errno.EINTR)
 
 
 def _open(timeout: float) -> Channel:
