@@ -109,32 +109,21 @@ class Cluster:
             if after.state is not before.state:
                 changes.append(Change(who, before, after))
         cluster = replace(self, healths=healths)
-        moved = {change.target for change in changes} | cluster._newly_refused(verdicts)
-        return cluster._departing(moved, now) if moved else cluster, tuple(changes)
+        fallen = {change.target for change in changes if change.before.serving}
+        if changes or any(verdict.outcome is Outcome.REFUSED for _, verdict in verdicts):
+            cluster = cluster._departing(fallen, now)
+        return cluster, tuple(changes)
 
-    def _newly_refused(self, verdicts: Sequence[tuple[Target, Verdict]]) -> set[Target]:
-        waiting = {
-            self.members[key] for key, departure in self.departures.items() if not departure.removed
-        }
-        return {
-            who
-            for who, verdict in verdicts
-            if verdict.outcome is Outcome.REFUSED and who in waiting
-        }
-
-    def _departing(self, moved: set[Target], now: float) -> Cluster:
-        departures = dict(self.departures)
+    def _departing(self, fallen: set[Target], now: float) -> Cluster:
+        """Let servers go that have just *fallen*; forget the leaving of those that are back."""
+        departures = {}
         for key, who in self.members.items():
-            if who not in moved or who is None:
+            if who is None or self.healths[who].serving:
                 continue
-            health = self.healths[who]
-            if health.serving:
-                departures.pop(key, None)
-            elif health.state is State.DOWN:
-                first = depart(key.service, health, self.setup.service(key.service), now)
-                known = departures.get(key)
-                if known is None or (first.removed and not known.removed):
-                    departures[key] = first
+            known = self.departures.get(key)
+            if known or who in fallen:
+                first = depart(key.service, self.healths[who], self.setup.service(key.service), now)
+                departures[key] = first if first.removed or not known else known
         return replace(self, departures=departures)
 
     def watched(

@@ -17,7 +17,7 @@ from lvs_nat.core.plan import (
     StopDaemon,
     plan,
 )
-from lvs_nat.model import Destination, Ruleset, SyncRole, bare
+from lvs_nat.model import Destination, Ruleset, SyncRole, Timeouts, bare
 
 
 def lost(expected: Ruleset, actual: Ruleset) -> bool:
@@ -75,7 +75,7 @@ def perform(ruleset: Ruleset, operations: Sequence[Operation]) -> Ruleset:
     timeouts = ruleset.timeouts
     for operation in operations:
         if isinstance(operation, SetTimeouts):
-            timeouts = operation.timeouts
+            timeouts = _merged(timeouts, operation.timeouts)
         elif isinstance(operation, StartDaemon):
             daemons[operation.daemon.role] = operation.daemon
         elif isinstance(operation, StopDaemon):
@@ -93,6 +93,13 @@ def perform(ruleset: Ruleset, operations: Sequence[Operation]) -> Ruleset:
             rows.get(operation.name, {})[destination.endpoint] = destination
     services = {name: replace(head, destinations=rows[name]) for name, head in heads.items()}
     return Ruleset(services, timeouts, daemons)
+
+
+def _merged(present: Timeouts | None, wanted: Timeouts) -> Timeouts:
+    present = present or Timeouts()
+    return Timeouts(
+        wanted.tcp or present.tcp, wanted.tcp_fin or present.tcp_fin, wanted.udp or present.udp
+    )
 
 
 def foreign(running: Ruleset, actual: Ruleset) -> Ruleset:

@@ -1,0 +1,30 @@
+"""The real terminal and user are gathered, so that a test can lend others."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass, field
+from typing import TextIO
+
+from lvs_nat.errors import NotPrivileged
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where a command prints, and who runs it."""
+
+    out: TextIO = field(default_factory=lambda: sys.stdout)
+    err: TextIO = field(default_factory=lambda: sys.stderr)
+    uid: int = field(default_factory=os.geteuid)
+
+    def say(self, text: str) -> None:
+        print(text, file=self.out, end="" if text.endswith("\n") else "\n", flush=True)
+
+    def warn(self, text: str) -> None:
+        print(f"lvs-nat: {text}", file=self.err, flush=True)
+
+    def must_be_root(self, act: str) -> None:
+        """Raise NotPrivileged, which LSB numbers 4, for anybody else."""
+        if self.uid != 0:
+            raise NotPrivileged(f"only root may {act} lvs-nat")

@@ -1,0 +1,73 @@
+"""Arguments are parsed, errors become exit codes."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+
+import lvs_nat
+from lvs_nat.cli.machine import Machine
+from lvs_nat.cli.options import common
+from lvs_nat.errors import LvsNatError, UsageError
+
+COMMANDS = {
+    "start": "start the director and show the table",
+    "stop": "clear the table, restore the sysctls, end the director",
+    "restart": "start anew; the table and its connections stay",
+    "try-restart": "restart, if it is running",
+    "reload": "go over to the saved files; servers that stay keep their connections",
+    "force-reload": "the same as reload",
+    "status": "show services and real servers, and how they fare",
+    "save": "write the running rules to the rule file",
+    "configtest": "tell every problem of every file, and touch nothing",
+    "rules": "show the table that a rule file means, as ipvsadm -S -n spells it",
+    "run": "run in the foreground, for systemd",
+    "demo": "show the tutorial's lab live, in namespaces of its own",
+}
+
+
+class _Parser(argparse.ArgumentParser):
+    """Usage errors are errors like others."""
+
+    def error(self, message: str) -> None:  # type: ignore[override]
+        raise UsageError(f"{message}\n{self.format_usage().rstrip()}")
+
+
+def main(argv: Sequence[str] | None = None, machine: Machine | None = None) -> int:
+    """Run one command; return its LSB exit code."""
+    machine = machine or Machine()
+    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        args = _parser(words).parse_args(words)
+        return int(args.run(args, machine))
+    except (LvsNatError, OSError) as error:
+        machine.warn(str(error))
+        return int(getattr(error, "exit_code", 1))
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = _Parser(prog="lvs-nat", description=lvs_nat.__doc__)
+    parser.add_argument("--version", action="version", version=f"lvs-nat {lvs_nat.__version__}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=_Parser)
+    asked = {word for word in words if word in COMMANDS}
+    for name, help_text in COMMANDS.items():
+        command = commands.add_parser(
+            name, help=help_text, description=help_text, parents=[common()], allow_abbrev=False
+        )
+        if name in asked:  # only what runs is imported
+            importlib.import_module(_module(name)).configure(command)
+    return parser
+
+
+def _module(command: str) -> str:
+    return "lvs_nat.cli." + {"try-restart": "restart", "force-reload": "reload"}.get(
+        command, command
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

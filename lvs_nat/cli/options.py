@@ -1,0 +1,35 @@
+"""The options that every command has."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from lvs_nat.daemon.paths import Paths, defaults
+
+
+def common() -> argparse.ArgumentParser:
+    """Return a parent parser with the options that say where the files lie."""
+    parser = argparse.ArgumentParser(add_help=False)
+    files = parser.add_argument_group("files")
+    default = defaults()
+    for option, value, place, what in (
+        ("--rules", "FILE", default.rules, "the rules, as ipvsadm-save -n writes them"),
+        ("--config", "FILE", default.config, "checks and settings"),
+        ("--run-dir", "DIR", default.run_dir, "pid file, control socket and state"),
+        ("--state-dir", "DIR", default.state_dir, "what outlives a boot"),
+    ):
+        files.add_argument(option, type=Path, metavar=value, help=f"{what} (default: {place})")
+    return parser
+
+
+def paths(args: argparse.Namespace) -> Paths:
+    """Return where everything lies for this command line."""
+    default = defaults()
+    return Paths(
+        rules=(args.rules or default.rules).absolute(),
+        config=(args.config or default.config).absolute(),
+        config_given=args.config is not None,
+        run_dir=(args.run_dir or default.run_dir).absolute(),
+        state_dir=(args.state_dir or default.state_dir).absolute(),
+    )

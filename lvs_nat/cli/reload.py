@@ -1,0 +1,30 @@
+"""lvs-nat reload, force-reload: the running director goes over to the saved files."""
+
+from __future__ import annotations
+
+import argparse
+
+from lvs_nat.cli.machine import Machine
+from lvs_nat.cli.options import paths
+from lvs_nat.daemon.saved import load
+from lvs_nat.errors import KernelError, NotRunning
+from lvs_nat.system.control import ask
+from lvs_nat.system.pidfile import holder
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace, machine: Machine) -> int:
+    """Judge the files, then have the director read them."""
+    machine.must_be_root("reload")
+    where = paths(args)
+    if holder(where.pid_file) is None:
+        raise NotRunning("lvs-nat is not running")
+    for warning in load(where).warnings:
+        machine.warn(f"warning: {warning}")
+    refusals = ask(where.socket, "reload", timeout=30.0)["refusals"]
+    if refusals:
+        raise KernelError("\n".join(map(str, refusals)))
+    return 0

@@ -1,0 +1,32 @@
+"""lvs-nat restart, try-restart: a new director on the same table; no connection breaks."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+
+from lvs_nat.cli import start
+from lvs_nat.cli.machine import Machine
+from lvs_nat.cli.options import paths
+from lvs_nat.cli.stop import wait_for_end
+from lvs_nat.daemon.saved import load
+from lvs_nat.system.pidfile import holder
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(run=run, only_running=parser.prog.endswith("try-restart"))
+
+
+def run(args: argparse.Namespace, machine: Machine) -> int:
+    """Judge the files first: a bad one leaves the running director alone."""
+    machine.must_be_root("restart")
+    where = paths(args)
+    pid = holder(where.pid_file)
+    if pid is None and args.only_running:
+        return 0
+    load(where)
+    if pid is not None:
+        os.kill(pid, signal.SIGTERM)
+        wait_for_end(where)
+    return start.run(args, machine)

@@ -1,0 +1,30 @@
+"""lvs-nat run: the director in the foreground, as systemd wants it."""
+
+from __future__ import annotations
+
+import argparse
+
+from lvs_nat.cli.machine import Machine
+from lvs_nat.cli.options import paths
+from lvs_nat.daemon.saved import load
+from lvs_nat.daemon.serve import serve
+from lvs_nat.system import logs
+from lvs_nat.system.pidfile import PidFile
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace, machine: Machine) -> int:
+    """Serve until a signal or `lvs-nat stop` ends it."""
+    machine.must_be_root("run")
+    where = paths(args)
+    saved = load(where)
+    logs.to_stderr()
+
+    def announce(code: int, text: str) -> None:
+        if code:
+            machine.warn(text)
+
+    return serve(where, saved, PidFile(where.pid_file), announce)

@@ -1,0 +1,38 @@
+"""lvs-nat save: the running rules become the saved ones."""
+
+from __future__ import annotations
+
+import argparse
+
+from lvs_nat.cli.machine import Machine
+from lvs_nat.cli.options import paths
+from lvs_nat.core import rules
+from lvs_nat.errors import ConfigError, LvsNatError
+from lvs_nat.system import files
+from lvs_nat.system.control import ask
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace, machine: Machine) -> int:
+    """Write what is meant, failed servers included, and keep a copy of the file before."""
+    machine.must_be_root("save")
+    where = paths(args)
+    text = str(ask(where.socket, "running")["rules"])
+    ruleset = rules.parse(text, "the running rules").ruleset
+    if not ruleset.services:
+        raise LvsNatError(f"nothing runs that could be saved; {where.rules} stays as it is")
+    try:
+        before = files.read_text(where.rules)
+    except ConfigError:
+        before = ""  # missing or unreadable: whatever is there is not worth a copy
+    if before and before != text:
+        where.state_dir.mkdir(mode=0o755, parents=True, exist_ok=True)
+        files.write_atomic(where.backup, before)
+    files.write_atomic(where.rules, text)
+    ask(where.socket, "saved")
+    servers = sum(len(service.destinations) for service in ruleset.services.values())
+    machine.say(f"{len(ruleset.services)} virtual services, {servers} real servers saved")
+    return 0

@@ -1,0 +1,36 @@
+"""lvs-nat start: the director in the background, and the table on the terminal."""
+
+from __future__ import annotations
+
+import argparse
+
+from lvs_nat.cli.machine import Machine
+from lvs_nat.cli.options import paths
+from lvs_nat.daemon.saved import load
+from lvs_nat.system.pidfile import holder
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace, machine: Machine) -> int:
+    """Start, wait until clients are served, show the table.  A second start is no error."""
+    machine.must_be_root("start")
+    where = paths(args)
+    saved = load(where)
+    pid = holder(where.pid_file)
+    if pid is not None:
+        machine.say(f"lvs-nat is already running as pid {pid}")
+        return 0
+    for warning in saved.warnings:
+        machine.warn(f"warning: {warning}")
+    # python-daemon is needed by this command alone.
+    from lvs_nat.daemon.detach import start
+
+    outcome = start(where, saved)
+    if outcome.code:
+        machine.warn(outcome.text)
+    else:
+        machine.say(outcome.text)
+    return outcome.code

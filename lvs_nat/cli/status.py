@@ -1,0 +1,121 @@
+"""lvs-nat status: running or not, and how every real server fares."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from typing import Any
+
+from lvs_nat.cli.machine import Machine
+from lvs_nat.cli.options import paths
+from lvs_nat.daemon.paths import Paths
+from lvs_nat.errors import NotRunning
+from lvs_nat.system.control import ask
+from lvs_nat.system.pidfile import holder
+
+COLOURS = {"up": 32, "failing": 33, "recovering": 33, "new": 33, "down": 31, "unchecked": 36}
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print all that is known, as JSON")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace, machine: Machine) -> int:
+    """Exit 0 running, 1 dead with a pid file, 2 dead with a lock, 3 stopped, 4 no answer."""
+    where = paths(args)
+    pid = holder(where.pid_file)
+    if pid is None:
+        code, words = _dead(where)
+        machine.say(json.dumps({"running": False, "words": words}) if args.json else words)
+        return code
+    try:
+        found = ask(where.socket, "status")
+    except (NotRunning, OSError) as error:
+        machine.warn(f"pid {pid} runs, but does not answer: {error}")
+        return 4
+    if args.json:
+        machine.say(json.dumps({"running": True, **found}, indent=2))
+    else:
+        machine.say(text(found, colour=machine.out.isatty()))
+    return 0
+
+
+def _dead(where: Paths) -> tuple[int, str]:
+    if where.pid_file.exists():
+        return 1, "lvs-nat is dead but its pid file exists; the table stands: start adopts it"
+    if where.subsys.exists():
+        return 2, "lvs-nat is dead but subsys locked"
+    return 3, "lvs-nat is stopped"
+
+
+def text(found: dict[str, Any], colour: bool = False) -> str:
+    """Return the report as lines for people."""
+    since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(found["since"]))
+    counts = found["counts"]
+    lines = [
+        f"lvs-nat (pid {found['pid']}) is running since {since}: {counts['services']} services, "
+        f"{counts['serving']} of {counts['servers']} real servers serving"
+    ]
+    lines += [f"! {words}" for words in found["refusals"]]
+    if found["unsaved"]:
+        lines.append("not saved yet (`lvs-nat save` keeps it, `lvs-nat reload` drops it):")
+        lines += [f"  ipvsadm {words}" for words in found["unsaved"]]
+    for service in found["services"]:
+        lines += _service(service, colour)
+    return "\n".join(lines)
+
+
+def _service(service: dict[str, Any], colour: bool) -> list[str]:
+    head = f"{service['protocol'].upper()} {service['address']} {service['scheduler']}"
+    if service["persistence"]:
+        head += f" persistent {service['persistence']}"
+    rows = [
+        (
+            f"  -> {server['address']}",
+            _state(server),
+            f"weight {_weight(server)}",
+            f"{server['active_connections']} active",
+            f"{server['inactive_connections']} inactive",
+            _words(server),
+        )
+        for server in service["servers"]
+    ]
+    widths = [max((len(row[column]) for row in rows), default=0) for column in range(5)]
+    lines = []
+    for row, server in zip(rows, service["servers"]):
+        cells = [cell.ljust(width) for cell, width in zip(row, widths)]
+        if colour:
+            cells[1] = f"\033[{COLOURS[server['state']]}m{cells[1]}\033[0m"
+        lines.append("  ".join((*cells, row[5])))
+    return ["", head, *(lines or ["  (no real server)"])]
+
+
+def _state(server: dict[str, Any]) -> str:
+    for_ = server["for"]
+    return server["state"] + (f" {_span(for_)}" if for_ is not None else "")
+
+
+def _weight(server: dict[str, Any]) -> str:
+    """Return the configured weight, and the kernel's where it differs."""
+    kernel = server["kernel_weight"]
+    if kernel == server["weight"]:
+        return str(kernel)
+    return f"{server['weight']} ({'out' if kernel is None else f'now {kernel}'})"
+
+
+def _words(server: dict[str, Any]) -> str:
+    words = str(server["words"])
+    if server["ms"] is not None:
+        words += f" in {server['ms']:g} ms"
+    if server["next_probe_in"] is not None:
+        words += f", next in {server['next_probe_in']:.1f} s"
+    return words
+
+
+def _span(seconds: float) -> str:
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} s"

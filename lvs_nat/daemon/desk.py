@@ -1,0 +1,91 @@
+"""The control socket's requests are answered."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from lvs_nat.daemon.loop import Loop
+from lvs_nat.errors import LvsNatError, NotPrivileged
+from lvs_nat.system.control import CLIENTS, Control, Conversation
+
+log = logging.getLogger(__name__)
+
+Verb = Callable[[dict[str, Any]], dict[str, Any]]
+
+# What a client may take to send its request and to read its answer.
+PATIENCE = 5.0
+
+
+class Desk:
+    """Answers requests by a table of verbs; only root may use those in *privileged*."""
+
+    def __init__(
+        self,
+        control: Control,
+        loop: Loop,
+        open_to_all: Mapping[str, Verb],
+        privileged: Mapping[str, Verb],
+    ) -> None:
+        self._control = control
+        self._loop = loop
+        self._open = open_to_all
+        self._privileged = privileged
+        self._clients: dict[int, Conversation] = {}
+        loop.watch(control.fileno(), self._accept)
+
+    def close(self) -> None:
+        for fd in list(self._clients):
+            self._end(fd)
+        self._loop.unwatch(self._control.fileno())
+        self._control.close()
+
+    def _accept(self) -> None:
+        client = self._control.accept()
+        if client is None:
+            return
+        if len(self._clients) >= CLIENTS:
+            client.close()
+            return
+        fd = client.fileno()
+        self._clients[fd] = client
+        self._loop.watch(fd, lambda: self._hear(fd))
+        self._loop.after(f"client {fd}", PATIENCE, lambda: self._end(fd))
+
+    def _hear(self, fd: int) -> None:
+        client = self._clients[fd]
+        try:
+            request = client.hear()
+            if client.closed:
+                self._end(fd)
+            if request is None:
+                return
+            answer = self._answer(request, client.uid)
+        except (LvsNatError, ValueError, OSError) as error:
+            answer = {"error": str(error), "exit_code": getattr(error, "exit_code", 1)}
+        client.say(answer)
+        self._flush(fd)
+
+    def _answer(self, request: dict[str, Any], uid: int) -> dict[str, Any]:
+        verb = request["verb"]
+        if verb in self._open:
+            return self._open[verb](request)
+        if verb not in self._privileged:
+            raise LvsNatError(f"this director does not know {verb!r}")
+        if uid != 0:
+            raise NotPrivileged(f"only root may {verb}")
+        return self._privileged[verb](request)
+
+    def _flush(self, fd: int) -> None:
+        if self._clients[fd].flush():
+            self._end(fd)
+        else:
+            self._loop.watch(fd, lambda: self._flush(fd), writing=True)
+
+    def _end(self, fd: int) -> None:
+        self._loop.forget(f"client {fd}")
+        self._loop.unwatch(fd)
+        client = self._clients.pop(fd, None)
+        if client:
+            client.close()

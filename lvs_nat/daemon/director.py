@@ -1,0 +1,240 @@
+"""The kernel's table is made to agree with the cluster, and with nobody else."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Protocol
+
+from lvs_nat.core.cluster import Change, Cluster
+from lvs_nat.core.drift import adopt, edits, foreign, lost, perform
+from lvs_nat.core.health import State, Verdict
+from lvs_nat.core.plan import (
+    AddService,
+    DelDestination,
+    DelService,
+    Operation,
+    SetService,
+    SetTimeouts,
+    StartDaemon,
+    StopDaemon,
+    plan,
+)
+from lvs_nat.core.setup import Drift, Own, Setup, Target
+from lvs_nat.core.spelling import spell_operation
+from lvs_nat.errors import KernelError
+from lvs_nat.model import Counters, Endpoint, Ruleset, ServiceName
+
+log = logging.getLogger(__name__)
+
+# A table found empty is put back at the second look, this much later: `ipvsadm -C` with an
+# `ipvsadm -R` behind it is an edit, not a loss.
+SECOND_LOOK = 0.2
+# Of a longer plan only this many lines are logged one by one.
+LINES = 200
+
+
+class Snapshot(Protocol):
+    """One reading of the kernel's table, with its counters."""
+
+    @property
+    def ruleset(self) -> Ruleset: ...
+
+    @property
+    def counters(self) -> Mapping[tuple[ServiceName, Endpoint], Counters]: ...
+
+
+class Refusal(Protocol):
+    """One operation that the kernel would not do, and why."""
+
+    @property
+    def operation(self) -> Operation: ...
+
+    @property
+    def error(self) -> KernelError: ...
+
+
+class IpvsTable(Protocol):
+    """What the director needs of the kernel."""
+
+    def snapshot(self) -> Snapshot: ...
+
+    def apply(self, operations: Sequence[Operation]) -> Sequence[Refusal]: ...
+
+
+class Director:
+    """Keeps one IPVS table in step with one cluster.  Nothing else writes to it.
+
+    meant is what `save` writes: the rules that run, with the edits of others taken in where
+    the policy says so.
+    """
+
+    def __init__(
+        self, cluster: Cluster, table: IpvsTable, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.cluster = cluster
+        self.meant = cluster.rules
+        self.refusals: tuple[str, ...] = ()
+        self.counters: Mapping[tuple[ServiceName, Endpoint], Counters] = {}
+        self.actual = Ruleset()
+        self._table = table
+        self._clock = clock
+        self._expected: Ruleset | None = None
+        self._empty_since: float | None = None
+        self._hold_until = 0.0
+
+    def hold(self, seconds: float) -> None:
+        """Take nothing away for *seconds*, or until every server has had a verdict.
+
+        So the servers of new rules arrive before those of old rules leave.
+        """
+        self._hold_until = self._clock() + seconds
+
+    @property
+    def holding(self) -> bool:
+        return self._clock() < self._hold_until and self.cluster.judging
+
+    @property
+    def suspects_loss(self) -> bool:
+        """Whether the table was just found empty, so that a second look is due."""
+        return self._empty_since is not None
+
+    def reload(self, rules: Ruleset, setup: Setup) -> None:
+        """Return to *rules*; what stays in them keeps its health and its connections."""
+        self.cluster = self.cluster.reloaded(rules, setup)
+        self.meant = rules
+        self._expected = None
+
+    def hear(self, verdicts: Sequence[tuple[Target, Verdict]]) -> None:
+        """Take *verdicts* in; touch the kernel only if they are news."""
+        before = self.cluster
+        self.cluster, changes = before.judged(verdicts, self._clock())
+        for change in changes:
+            _tell(change)
+        if changes or self.cluster.departures != before.departures:
+            self.reconcile()
+
+    def reconcile(self) -> None:
+        """Read the kernel, take in what others did, and bring it to what the cluster wants.
+
+        A kernel that refuses is logged once for each new reason; the next call tries again.
+        """
+        try:
+            self._reconcile()
+        except KernelError as error:
+            self._complain((str(error),))
+
+    def _reconcile(self) -> None:
+        snapshot = self._table.snapshot()
+        now = self._clock()
+        self.actual, self.counters = snapshot.ruleset, snapshot.counters
+        if self._lost(now):
+            return
+        self._notice(now)
+        self.cluster = self.cluster.watched(self.counters, now)
+        operations = self._operations()
+        refusals = self._table.apply(operations) if operations else ()
+        refused = {id(refusal.operation) for refusal in refusals}
+        done = [operation for operation in operations if id(operation) not in refused]
+        _record(done)
+        self.actual = perform(self.actual, done)
+        # The kernel fills in what a StartDaemon leaves open; only it knows what to expect then.
+        filled_in = any(isinstance(operation, StartDaemon) for operation in done)
+        self._expected = None if filled_in else self.actual
+        self._complain(tuple(str(refusal.error) for refusal in refusals))
+
+    def _operations(self) -> tuple[Operation, ...]:
+        rules = self.cluster.rules
+        services = {
+            name: service
+            for name, service in self.cluster.table().items()
+            # A service is not opened before one of its servers may serve.
+            if service.destinations or name in self.actual.services or not self.holding
+        }
+        if self.cluster.setup.own is Own.RULES:
+            services.update(foreign(rules, self.actual).services)
+        operations = plan(replace(rules, services=services), self.actual)
+        if self.holding:
+            removing = (DelService, DelDestination)
+            return tuple(op for op in operations if not isinstance(op, removing))
+        return operations
+
+    def _lost(self, now: float) -> bool:
+        """Say whether to wait for a second look at a table that seems lost."""
+        if self._expected is None or not lost(self._ours(self._expected), self._ours(self.actual)):
+            self._empty_since = None
+            return False
+        if self._empty_since is None:
+            self._empty_since = now
+        if now - self._empty_since < SECOND_LOOK:
+            return True
+        log.warning("the kernel's table was emptied by somebody; putting it back")
+        self._empty_since = None
+        self._expected = None
+        return False
+
+    def _ours(self, rules: Ruleset) -> Ruleset:
+        if self.cluster.setup.own is Own.TABLE:
+            return rules
+        known = self.cluster.rules.services
+        return replace(rules, services={k: v for k, v in rules.services.items() if k in known})
+
+    def _notice(self, now: float) -> None:
+        """Take in, or only tell, what somebody else did to the table since the last look."""
+        if self._expected is None:
+            return
+        done = tuple(op for op in edits(self._expected, self.actual) if self._concerns(op))
+        if not done:
+            return
+        policy = self.cluster.setup.drift
+        for operation in done:
+            log.warning("somebody ran ipvsadm %s (%s)", spell_operation(operation), WORDS[policy])
+        if policy is Drift.REPAIR:
+            return
+        rules = adopt(self.cluster.rules, self._expected, done)
+        self.cluster = self.cluster.reloaded(rules, self.cluster.setup)
+        self.cluster = self.cluster.presuming(self.actual.services, now)
+        if policy is Drift.ADOPT:
+            self.meant = rules
+
+    def _concerns(self, operation: Operation) -> bool:
+        if self.cluster.setup.own is Own.TABLE:
+            return True
+        if isinstance(operation, (SetTimeouts, StartDaemon, StopDaemon)):
+            return True
+        if isinstance(operation, (AddService, SetService)):
+            return operation.service.name in self.cluster.rules.services
+        return operation.name in self.cluster.rules.services
+
+    def _complain(self, reasons: tuple[str, ...]) -> None:
+        for reason in reasons:
+            if reason not in self.refusals:
+                log.error("%s", reason)
+        self.refusals = reasons
+
+
+WORDS = {
+    Drift.ADOPT: "kept; `lvs-nat save` writes it to the rule file",
+    Drift.REPAIR: "put back",
+    Drift.REPORT: "left as it is, and not saved",
+}
+
+
+def _tell(change: Change) -> None:
+    words = change.after.last.words if change.after.last else ""
+    where = change.target.endpoint
+    if change.after.state is State.DOWN and change.before.state is not State.RECOVERING:
+        log.warning("real server %s is down: %s", where, words)
+    elif change.after.state is State.UP and change.before.state is not State.FAILING:
+        log.info("real server %s is up: %s", where, words)
+    else:
+        log.debug("real server %s is %s: %s", where, change.after.state.value, words)
+
+
+def _record(done: Sequence[Operation]) -> None:
+    for operation in done[:LINES]:
+        log.info("ipvsadm %s", spell_operation(operation))
+    if len(done) > LINES:
+        log.info("and %d more changes of the table", len(done) - LINES)

@@ -1,0 +1,78 @@
+"""The director's own machine is kept fit for NAT: its sysctls, through changes of its links."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from lvs_nat.core.sysctls import wanted
+from lvs_nat.daemon.loop import Loop
+from lvs_nat.errors import LvsNatError
+from lvs_nat.model import Forwarding, Ruleset
+from lvs_nat.system.sysctl import Sysctls
+
+log = logging.getLogger(__name__)
+
+# The kernel tells changes of forwarding and of links, but none of send_redirects.
+LOOK = 10.0
+
+
+class Host:
+    """Sets what NAT needs, and sets it again when a link appears or somebody undoes it."""
+
+    def __init__(self, sysctls: Sysctls, enabled: bool, rules: Callable[[], Ruleset]) -> None:
+        self._sysctls = sysctls
+        self._enabled = enabled
+        self._rules = rules
+
+    def set(self) -> None:
+        """Bring every setting to what the rules need; log each that changed."""
+        if not self._enabled:
+            return
+        for line in self._sysctls.set(
+            wanted(self._sysctls.interfaces(), _routes_ipv6(self._rules()))
+        ):
+            log.info("%s", line)
+
+    def restore(self) -> list[str]:
+        """Give back what was there before us; return and log a line for each."""
+        lines = self._sysctls.restore()
+        for line in lines:
+            log.info("%s", line)
+        return lines
+
+    def listen(self, loop: Loop) -> None:
+        """From now on look again at every event of links and forwarding, and now and then."""
+        self._again(loop)
+        try:
+            # pyroute2 costs more to import than the whole start: clients are served by now.
+            from lvs_nat.system.links import Links
+
+            links = Links()
+        except (ImportError, LvsNatError, OSError) as error:
+            log.warning("no events of links, looking every %g s instead: %s", LOOK, error)
+            return
+
+        def hear() -> None:
+            if links.events():
+                self._set()
+
+        loop.watch(links.fileno(), hear)
+
+    def _again(self, loop: Loop) -> None:
+        self._set()
+        loop.after("sysctls", LOOK, lambda: self._again(loop))
+
+    def _set(self) -> None:
+        try:
+            self.set()
+        except (LvsNatError, OSError) as error:
+            log.error("%s", error)
+
+
+def _routes_ipv6(rules: Ruleset) -> bool:
+    return any(
+        destination.forwarding is Forwarding.MASQUERADE and name.version == 6
+        for name, service in rules.services.items()
+        for destination in service.destinations.values()
+    )

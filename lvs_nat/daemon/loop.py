@@ -1,0 +1,106 @@
+"""The director's one loop: descriptors, named timers, signals."""
+
+from __future__ import annotations
+
+import os
+import selectors
+import signal
+import time
+from collections.abc import Callable
+from types import FrameType
+
+Callback = Callable[[], None]
+
+
+class Loop:
+    """Calls back when a descriptor is ready, a timer is due or a signal has come.
+
+    A timer has a name; setting it again replaces it.  Callbacks run one at a time and must
+    not block.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._selector = selectors.DefaultSelector()
+        self._timers: dict[str, tuple[float, Callback]] = {}
+        self._signals: dict[int, Callback] = {}
+        self._running = False
+        self._wakeup = -1
+
+    def watch(self, fd: int, callback: Callback, *, writing: bool = False) -> None:
+        """Call *callback* whenever *fd* can be read, or written."""
+        events = selectors.EVENT_WRITE if writing else selectors.EVENT_READ
+        if fd in self._selector.get_map():
+            self._selector.modify(fd, events, callback)
+        else:
+            self._selector.register(fd, events, callback)
+
+    def unwatch(self, fd: int) -> None:
+        if fd in self._selector.get_map():
+            self._selector.unregister(fd)
+
+    def after(self, name: str, seconds: float, callback: Callback) -> None:
+        """Call *callback* once in *seconds*, instead of what the timer *name* was to do."""
+        self._timers[name] = (self._clock() + seconds, callback)
+
+    def once(self, name: str, seconds: float, callback: Callback) -> None:
+        """Like `after`, but a timer of that name that is already set stays as it is."""
+        if not self.pending(name):
+            self.after(name, seconds, callback)
+
+    def pending(self, name: str) -> bool:
+        """Say whether the timer *name* is set."""
+        return name in self._timers
+
+    def forget(self, name: str) -> None:
+        """Stop the timer *name*, if it is set."""
+        self._timers.pop(name, None)
+
+    def on_signal(self, number: int, callback: Callback) -> None:
+        """Call *callback* from the loop when signal *number* has come."""
+        self._signals[number] = callback
+        signal.signal(number, _nothing)
+
+    def run(self) -> None:
+        """Serve until `stop` is called."""
+        self._running = True
+        reading, writing = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._wakeup = reading
+        previous = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+        self.watch(reading, self._hear_signals)
+        try:
+            while self._running:
+                self._turn()
+        finally:
+            signal.set_wakeup_fd(previous)
+            self.unwatch(reading)
+            os.close(reading)
+            os.close(writing)
+
+    def stop(self) -> None:
+        self._running = False
+
+    def close(self) -> None:
+        self._selector.close()
+
+    def _turn(self) -> None:
+        now = self._clock()
+        soonest = min((when for when, _ in self._timers.values()), default=now + 3600)
+        for key, _ in self._selector.select(max(0.0, soonest - now)):
+            # A callback before this one may have closed what this one is about.
+            if key.fd in self._selector.get_map():
+                key.data()
+        now = self._clock()
+        for name, (when, callback) in list(self._timers.items()):
+            if when <= now and self._timers.get(name) == (when, callback):
+                del self._timers[name]
+                callback()
+
+    def _hear_signals(self) -> None:
+        for number in os.read(self._wakeup, 512):
+            if number in self._signals:
+                self._signals[number]()
+
+
+def _nothing(_number: int, _frame: FrameType | None) -> None:
+    """Do nothing: the wake-up descriptor tells the loop."""

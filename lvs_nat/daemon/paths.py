@@ -1,0 +1,45 @@
+"""Where everything lies on the machine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Paths:
+    """Where everything lies.  config_given says that the operator named the file
+    himself; subsys is the init script's lock."""
+
+    rules: Path
+    config: Path = Path("/etc/lvs-nat/lvs-nat.conf")
+    config_given: bool = False
+    run_dir: Path = Path("/run/lvs-nat")
+    state_dir: Path = Path("/var/lib/lvs-nat")
+    subsys: Path = Path("/var/lock/subsys/lvs-nat")
+
+    @property
+    def pid_file(self) -> Path:
+        return self.run_dir / "lvs-nat.pid"
+
+    @property
+    def socket(self) -> Path:
+        return self.run_dir / "control"
+
+    @property
+    def memory(self) -> Path:
+        return self.run_dir / "state.json"
+
+    @property
+    def sysctls(self) -> Path:
+        return self.run_dir / "sysctl.json"
+
+    @property
+    def backup(self) -> Path:
+        return self.state_dir / "ipvsadm.before-save"
+
+
+def defaults() -> Paths:
+    """Return the paths of this machine: Debian-like systems have no /etc/sysconfig."""
+    debian = Path("/etc/debian_version").exists() and not Path("/etc/sysconfig").is_dir()
+    return Paths(Path("/etc/ipvsadm.rules" if debian else "/etc/sysconfig/ipvsadm"))

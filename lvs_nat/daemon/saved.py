@@ -1,0 +1,63 @@
+"""The saved files are read and judged whole, before anything is touched."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from lvs_nat.core import config, rules
+from lvs_nat.core.setup import Setup
+from lvs_nat.daemon.paths import Paths
+from lvs_nat.errors import ConfigError, Problem
+from lvs_nat.model import Ruleset
+from lvs_nat.system import files
+from lvs_nat.system.names import Names
+
+
+@dataclass(frozen=True)
+class Saved:
+    """What the files mean; digest is that of the rule file's text."""
+
+    rules: Ruleset
+    setup: Setup
+    warnings: tuple[Problem, ...]
+    digest: str
+
+
+def load(paths: Paths) -> Saved:
+    """Return what the files mean; raise ConfigError with every problem of every file."""
+    problems: list[Problem] = []
+    setup, parsed, text, settings = Setup(), None, "", ""
+    try:
+        if paths.config_given or paths.config.exists():
+            settings = files.read_text(paths.config)
+            setup = config.parse(settings, str(paths.config))
+    except ConfigError as error:
+        problems.extend(error.problems)
+    try:
+        text = read_rules(paths.rules)
+        parsed = rules.parse(text, str(paths.rules), Names())
+    except ConfigError as error:
+        problems.extend(error.problems)
+    if parsed is not None and not parsed.ruleset.services:
+        problems.append(Problem(str(paths.rules), 0, _unconfigured("has no virtual service")))
+    if problems or parsed is None:
+        raise ConfigError(problems)
+    strangers = config.strangers(settings, str(paths.config), parsed.ruleset) if settings else ()
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    return Saved(parsed.ruleset, setup, (*parsed.warnings, *strangers), digest)
+
+
+def read_rules(path: Path) -> str:
+    """Return the text of the rule file; a missing one says what to write."""
+    if not path.exists():
+        raise ConfigError([Problem(str(path), 0, _unconfigured("does not exist"))])
+    return files.read_text(path)
+
+
+def _unconfigured(what: str) -> str:
+    return (
+        f"{what}: lvs-nat is not configured; write rules into it, or `ipvsadm-save -n` "
+        "those that run"
+    )

@@ -1,0 +1,279 @@
+"""The life of the daemon, told as a story: it starts, serves, reloads and ends."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import time
+from collections.abc import Callable
+from typing import Any
+
+from lvs_nat.core.cluster import Cluster
+from lvs_nat.core.drift import foreign, unsaved
+from lvs_nat.core.health import Verdict
+from lvs_nat.core.listing import listing
+from lvs_nat.core.plan import StopDaemon, plan
+from lvs_nat.core.report import count, report
+from lvs_nat.core.setup import OnStop, Own, Target
+from lvs_nat.core.spelling import spell, spell_operation
+from lvs_nat.daemon.desk import Desk
+from lvs_nat.daemon.director import Director
+from lvs_nat.daemon.host import Host
+from lvs_nat.daemon.link import Link, Probed
+from lvs_nat.daemon.loop import Loop
+from lvs_nat.daemon.notes import Notes
+from lvs_nat.daemon.paths import Paths
+from lvs_nat.daemon.saved import Saved, load
+from lvs_nat.errors import ConfigError, KernelError, LvsNatError
+from lvs_nat.model import Ruleset
+from lvs_nat.system import notify
+from lvs_nat.system.control import Control
+from lvs_nat.system.ipvs import Ipvs
+from lvs_nat.system.sysctl import Sysctls
+
+log = logging.getLogger(__name__)
+
+# Between two looks at the kernel's table: short enough to put a lost table back within a
+# second, and never more than a twentieth of the time where reading takes long.
+LOOK = 0.5
+SHARE = 20
+SECOND_LOOK = 0.21
+# The first round of probes may last one time-out, and this much for the way there and back.
+GRACE = 0.25
+
+Announce = Callable[[int, str], None]
+
+
+class Service:
+    """One running director with all its hands.
+
+    announce is called once: with 0 and the listing when clients are served, or with an LSB
+    exit code and a sentence when the start is refused.
+    """
+
+    def __init__(self, paths: Paths, saved: Saved, link: Link, announce: Announce) -> None:
+        self._paths = paths
+        self._saved = saved
+        self._link = link
+        self._announce = announce
+        self._announced = False
+        self._kernel = Ipvs()
+        self._info = self._kernel.info()
+        self._loop = Loop()
+        self._clock = time.monotonic
+        self._started = (self._clock(), time.time())
+        self._due: dict[Target, float] = {}
+        self._before = self._kernel.read()
+        self._notes = Notes(paths.memory)
+        self._director = Director(self._first_cluster(), self._kernel, self._clock)
+        self._host = Host(Sysctls(record=paths.sysctls), saved.setup.sysctl, lambda: self.rules)
+        self.exit_code = 0
+
+    @property
+    def rules(self) -> Ruleset:
+        return self._director.cluster.rules
+
+    def run(self) -> int:
+        """Serve until told to end; return the exit code."""
+        self._host.set()
+        self._desk = Desk(Control(self._paths.socket), self._loop, *self._verbs())
+        self._loop.on_signal(signal.SIGTERM, self._leave)
+        self._loop.on_signal(signal.SIGINT, self._leave)
+        self._loop.on_signal(signal.SIGHUP, self._reload_by_signal)
+        self._loop.watch(self._link.fileno(), self._hear)
+        self._feed_watchdog()
+        self._ask()
+        self._look()
+        try:
+            self._loop.run()
+        finally:
+            self._desk.close()
+            self._link.close()
+            self._kernel.close()
+        return self.exit_code
+
+    # Starting
+
+    def _first_cluster(self) -> Cluster:
+        """Go on from what the last director knew, and from what the kernel holds."""
+        saved, notes = self._saved, self._notes.read()
+        rules = saved.rules
+        if notes and not notes.clean and notes.saved == saved.digest:
+            rules = self._notes.rules(notes) or rules
+            for operation in unsaved(rules, saved.rules):
+                log.warning("going on with the unsaved ipvsadm %s", spell_operation(operation))
+        cluster = Cluster.of(rules, saved.setup, {})
+        if notes:
+            healths = {who: notes.health(who) or new for who, new in cluster.healths.items()}
+            cluster = Cluster.of(rules, saved.setup, healths)
+        return cluster.presuming(self._before.services, self._clock())
+
+    def _ask(self) -> None:
+        """Have the prober ask every server; take nothing away before the first answers."""
+        targets = list(self._director.cluster.healths)
+        self._link.ask(targets)
+        self._due = {who: when for who, when in self._due.items() if who in targets}
+        slowest = max((who.check.timeout for who in targets), default=0.0)
+        self._director.hold(slowest + GRACE)
+        self._loop.after("first round", slowest + GRACE, self._settle)
+
+    def _settle(self) -> None:
+        """The first round is over: what was held back is done, and a start is announced."""
+        self._loop.forget("first round")
+        self._director.hold(0.0)
+        self._look()
+        if self._announced:
+            return
+        self._announced = True
+        if self._director.refusals:
+            self._refuse_to_start()
+            return
+        self._announce(0, self._listing())
+        self._notes.write(self._director, self._saved.digest)
+        notify.ready(self._status())
+        log.info("serving: %s", count(self._director.cluster))
+        self._loop.after("listen", 0.0, lambda: self._host.listen(self._loop))
+
+    def _refuse_to_start(self) -> None:
+        try:
+            self._kernel.apply(plan(self._before, self._kernel.read()))
+        except KernelError as error:
+            log.error("the table could not be put back: %s", error)
+        self._host.restore()
+        self._announce(1, "\n".join(self._director.refusals))
+        self.exit_code = 1
+        self._loop.stop()
+
+    # Serving
+
+    def _hear(self) -> None:
+        news: list[tuple[Target, Verdict]] = []
+        now = self._clock()
+        for event in self._link.events():
+            if isinstance(event, Probed):
+                self._due[event.target] = now + event.next_in
+                news.append((event.target, event.verdict))
+            else:
+                log.error("%s", event)
+        self._director.hear(news)
+        if self._loop.pending("first round") and not self._director.cluster.judging:
+            self._settle()
+        self._tell()
+
+    def _look(self) -> None:
+        """Read the kernel's table and put right what is not as it should be."""
+        began = self._clock()
+        self._director.reconcile()
+        pause = max(LOOK, SHARE * (self._clock() - began))
+        if self._director.suspects_loss:
+            pause = SECOND_LOOK
+        self._loop.after("look", pause, self._look)
+        self._tell()
+
+    def _tell(self) -> None:
+        if self._announced:
+            notify.status(self._status())
+            self._loop.once(
+                "remember", 0.5, lambda: self._notes.write(self._director, self._saved.digest)
+            )
+
+    def _feed_watchdog(self) -> None:
+        interval = notify.watchdog_interval()
+        if interval:
+            notify.watchdog()
+            self._loop.after("watchdog", interval / 3, self._feed_watchdog)
+
+    def _status(self) -> str:
+        return str(count(self._director.cluster))
+
+    def _listing(self) -> str:
+        director = self._director
+        return listing(director.actual.services, director.counters, *vars(self._info).values())
+
+    # Being asked
+
+    def _verbs(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        return (
+            {"status": self._report, "running": self._running, "listing": self._table},
+            {"reload": self._reload, "stop": self._stop, "saved": self._was_saved},
+        )
+
+    def _report(self, _: dict[str, Any]) -> dict[str, Any]:
+        director, now = self._director, self._clock()
+        due = {
+            row: self._due[who] for row, who in director.cluster.members.items() if who in self._due
+        }
+        body = report(director.cluster, director.actual, director.counters, due, now)
+        return {
+            "pid": os.getpid(),
+            "since": self._started[1],
+            "uptime": round(now - self._started[0], 1),
+            "rules": str(self._paths.rules),
+            "unsaved": list(map(spell_operation, unsaved(director.meant, self._saved.rules))),
+            "refusals": list(director.refusals),
+            **body,
+        }
+
+    def _running(self, _: dict[str, Any]) -> dict[str, Any]:
+        return {"rules": spell(self._director.meant), "path": str(self._paths.rules)}
+
+    def _table(self, _: dict[str, Any]) -> dict[str, Any]:
+        self._director.reconcile()
+        return {"listing": self._listing()}
+
+    def _was_saved(self, request: dict[str, Any]) -> dict[str, Any]:
+        self._saved = load(self._paths)
+        return {}
+
+    def _reload(self, _: dict[str, Any]) -> dict[str, Any]:
+        """Read all files and go over to them; raise ConfigError and change nothing if bad."""
+        notify.reloading()
+        try:
+            saved = load(self._paths)
+            self._saved = saved
+            self._director.reload(saved.rules, saved.setup)
+            self._host.set()
+            self._ask()
+            self._look()
+        finally:
+            notify.ready(self._status())
+        log.info("reloaded: %s", count(self._director.cluster))
+        return {"refusals": list(self._director.refusals)}
+
+    def _reload_by_signal(self) -> None:
+        try:
+            self._reload({})
+        except (ConfigError, LvsNatError, OSError) as error:
+            log.error("not reloaded, going on as before: %s", error)
+
+    # Ending
+
+    def _leave(self) -> None:
+        """End, and leave the table and its connections to the next director."""
+        notify.stopping()
+        self._notes.write(self._director, self._saved.digest, clean=True)
+        log.info("ending; the table stays")
+        self._loop.stop()
+
+    def _stop(self, _: dict[str, Any]) -> dict[str, Any]:
+        """End the service: the table is cleared, the sysctls are as they were."""
+        notify.stopping()
+        self._director.reconcile()
+        setup = self._director.cluster.setup
+        if setup.on_stop is OnStop.CLEAR:
+            clear(self._kernel, self.rules, everything=setup.own is Own.TABLE)
+        lines = self._host.restore()
+        self._notes.forget()
+        log.info("stopped")
+        self._loop.after("stop", 0.0, self._loop.stop)
+        return {"restored": lines}
+
+
+def clear(kernel: Ipvs, rules: Ruleset, *, everything: bool) -> None:
+    """Remove the services of *rules*, or every service, and the sync daemons of *rules*."""
+    actual = kernel.read()
+    left = {} if everything else foreign(rules, actual).services
+    ended = [StopDaemon(daemon) for role, daemon in actual.daemons.items() if role in rules.daemons]
+    for refusal in kernel.apply((*plan(Ruleset(left), actual), *ended)):
+        log.error("%s", refusal.error)

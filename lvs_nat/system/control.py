@@ -1,0 +1,146 @@
+"""The control socket: one JSON request a connection, one JSON answer, and who asked."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import struct
+from pathlib import Path
+from typing import Any
+
+from lvs_nat.errors import LvsNatError, NotRunning
+
+REQUEST_LIMIT = 64 * 1024
+ANSWER_LIMIT = 64 * 1024 * 1024
+CLIENTS = 16
+PEER = struct.Struct("3i")  # struct ucred, unix(7)
+
+
+class Conversation:
+    """One client: its request comes in, its answer goes out, nothing blocks."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        connection.setblocking(False)
+        self._socket = connection
+        self._heard = b""
+        self._to_say = b""
+        self.closed = False
+
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
+    @property
+    def uid(self) -> int:
+        """The user who opened the connection, as the kernel knows him (SO_PEERCRED)."""
+        raw = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, PEER.size)
+        return int(PEER.unpack(raw)[1])
+
+    def hear(self) -> dict[str, Any] | None:
+        """Return the request once it is whole; None while it is not.
+
+        Raises ValueError where what comes is not a request; at the client's end `closed` is
+        set.
+        """
+        try:
+            piece = self._socket.recv(REQUEST_LIMIT)
+        except BlockingIOError:
+            return None
+        except OSError:
+            piece = b""
+        if not piece:
+            self.closed = True
+            return None
+        self._heard += piece
+        if len(self._heard) > REQUEST_LIMIT:
+            raise ValueError("the request is longer than 64 KiB")
+        if b"\n" not in self._heard:
+            return None
+        request = _load(self._heard.partition(b"\n")[0])
+        if not isinstance(request, dict) or not isinstance(request.get("verb"), str):
+            raise ValueError("a request is one JSON object with a verb")
+        return request
+
+    def say(self, answer: dict[str, Any]) -> None:
+        """Queue *answer*; `flush` sends it."""
+        self._to_say = json.dumps(answer).encode() + b"\n"
+
+    def flush(self) -> bool:
+        """Send what the socket takes; return True once all is sent or nobody listens."""
+        try:
+            self._to_say = self._to_say[self._socket.send(self._to_say) :]
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+        return not self._to_say
+
+    def close(self) -> None:
+        self.closed = True
+        self._socket.close()
+
+
+class Control:
+    """The listening end.  A socket file that a crash left behind is replaced."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        path.unlink(missing_ok=True)
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+        self._socket.setblocking(False)
+        self._socket.bind(str(path))
+        # Anybody may ask; peer credentials decide what is answered.
+        path.chmod(0o666)
+        self._socket.listen(CLIENTS)
+
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
+    def accept(self) -> Conversation | None:
+        try:
+            connection, _ = self._socket.accept()
+        except OSError:
+            return None
+        return Conversation(connection)
+
+    def close(self) -> None:
+        self._socket.close()
+        self.path.unlink(missing_ok=True)
+
+
+def ask(path: Path, verb: str, timeout: float = 5.0, **more: Any) -> dict[str, Any]:
+    """Ask the director at *path*; return its answer.
+
+    Raises NotRunning if nobody listens, TimeoutError if no answer comes in *timeout* seconds,
+    LvsNatError with the director's words and exit code if it refuses.
+    """
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+        client.settimeout(timeout)
+        try:
+            client.connect(os.fspath(path))
+        except (FileNotFoundError, ConnectionRefusedError) as error:
+            raise NotRunning("lvs-nat is not running") from error
+        client.sendall(json.dumps({"verb": verb, **more}).encode() + b"\n")
+        heard = bytearray()
+        while not heard.endswith(b"\n") and len(heard) < ANSWER_LIMIT:
+            piece = client.recv(1 << 20)
+            if not piece:
+                break
+            heard += piece
+    if not heard:
+        raise LvsNatError("the director closed the connection without an answer; see its log")
+    answer = _load(bytes(heard))
+    if not isinstance(answer, dict):
+        raise LvsNatError("the director's answer is not one of this version")
+    if "error" in answer:
+        refusal = LvsNatError(str(answer["error"]))
+        refusal.exit_code = int(answer.get("exit_code", 1))
+        raise refusal
+    return answer
+
+
+def _load(text: bytes) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"not JSON: {error}") from error
