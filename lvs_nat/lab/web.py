@@ -1,0 +1,110 @@
+"""A real server's HTTP server: says its name at once, slowly, or bit by bit.
+
+python web.py NAME PORT DELAY_FILE; prints a line when it listens.
+
+/                  NAME host!
+/stream?seconds=N  the same line ten times a second for N seconds
+
+The file holds the seconds by which every answer is late, and may be changed at any time.
+"""
+
+from __future__ import annotations
+
+import heapq
+import selectors
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+PACE = 0.1  # seconds between two lines of a stream
+
+
+class Web:
+    """Serves one port from one thread: nothing waits but in the selector."""
+
+    def __init__(self, name: str, port: int, delay: Path) -> None:
+        self._line = f"{name} host!\n".encode()
+        self._delay = delay
+        self._selector = selectors.DefaultSelector()
+        self._due: list[tuple[float, int, socket.socket, Iterator[bytes]]] = []
+        self._turn = 0  # breaks ties in the heap
+        self._listener = _listener(port)
+        self._listener.setblocking(False)
+        self._selector.register(self._listener, selectors.EVENT_READ)
+
+    def serve(self) -> None:
+        """Answer for ever."""
+        while True:
+            wait = max(0, self._due[0][0] - time.monotonic()) if self._due else None
+            for key, _ in self._selector.select(wait):
+                if key.fileobj is self._listener:
+                    self._accept()
+                else:
+                    self._hear(key.fileobj)  # type: ignore[arg-type]
+            while self._due and self._due[0][0] <= time.monotonic():
+                _, _, client, words = heapq.heappop(self._due)
+                self._say(client, words)
+
+    def _accept(self) -> None:
+        with suppress(BlockingIOError, ConnectionError):
+            while True:
+                client, _ = self._listener.accept()
+                client.setblocking(False)
+                self._selector.register(client, selectors.EVENT_READ)
+
+    def _hear(self, client: socket.socket) -> None:
+        """Take a request; all of it is in one packet, as a GET without a body is."""
+        self._selector.unregister(client)
+        try:
+            request = client.recv(65536).decode("latin-1").split()
+        except ConnectionError:
+            request = []
+        if len(request) < 2:
+            client.close()
+            return
+        self._later(float(self._delay.read_text()), client, self._answer(request[1]))
+
+    def _answer(self, target: str) -> Iterator[bytes]:
+        """Give the answer in the pieces that are sent apart."""
+        url = urlsplit(target)
+        seconds = float(parse_qs(url.query).get("seconds", ["0"])[0])
+        lines = max(1, round(seconds / PACE)) if url.path == "/stream" else 1
+        yield (
+            b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nConnection: close\r\n"
+            b"Content-Length: %d\r\n\r\n" % (lines * len(self._line))
+        ) + self._line
+        for _ in range(lines - 1):
+            yield self._line
+
+    def _say(self, client: socket.socket, words: Iterator[bytes]) -> None:
+        piece = next(words, None)
+        try:
+            if piece is not None:
+                client.sendall(piece)
+        except OSError:  # the client has gone
+            piece = None
+        if piece is None:
+            client.close()
+        else:
+            self._later(PACE if b"\r\n" not in piece else 0, client, words)
+
+    def _later(self, seconds: float, client: socket.socket, words: Iterator[bytes]) -> None:
+        self._turn += 1
+        heapq.heappush(self._due, (time.monotonic() + seconds, self._turn, client, words))
+
+
+def _listener(port: int) -> socket.socket:
+    if socket.has_dualstack_ipv6():
+        family = socket.AF_INET6
+        return socket.create_server(("", port), family=family, backlog=1024, dualstack_ipv6=True)
+    return socket.create_server(("", port), backlog=1024)
+
+
+if __name__ == "__main__":
+    web = Web(sys.argv[1], int(sys.argv[2]), Path(sys.argv[3]))
+    print("ready", flush=True)
+    web.serve()
