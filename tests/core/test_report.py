@@ -1,0 +1,64 @@
+from lvs_nat.core.cluster import Cluster, Row
+from lvs_nat.core.health import Outcome, Verdict
+from lvs_nat.core.report import count, report
+from lvs_nat.core.setup import Setup
+from lvs_nat.model import Counters, Mark
+from tests.builders import RS1, RS2, VIP, real, rules, service, tcp
+
+RULES = rules(service(VIP, RS1, RS2), service(Mark(7), real("192.168.122.10:443", 1)))
+FIRST = Row(tcp(VIP), RS1.endpoint)
+
+
+def cluster():
+    fresh = Cluster.of(RULES, Setup(), {})
+    passed = Verdict(Outcome.PASS, "connected", 0.0004)
+    return fresh.judged([(fresh.members[FIRST], passed)], 100.0)[0]
+
+
+def test_the_counts_are_one_sentence():
+    assert str(count(cluster())) == "2 services, 2 of 3 real servers serving, 1 unchecked"
+
+
+def test_every_server_says_how_it_fares_and_why():
+    actual = rules(service(VIP, RS1), RULES.services[Mark(7)])
+    counters = {FIRST: Counters(active=3, inactive=4, connections_rate=5)}
+    found = report(cluster(), actual, counters, {FIRST: 110.4}, 110.0)
+
+    assert found["counts"] == {
+        "services": 2, "servers": 3, "serving": 2, "failed": 1, "unchecked": 1,
+    }  # fmt: skip
+    web, mark = found["services"]
+    assert web["servers"] == [
+        {
+            "address": "192.168.122.10:80",
+            "forwarding": "masquerade",
+            "weight": 5,
+            "kernel_weight": 5,
+            "state": "up",
+            "serving": True,
+            "for": 10.0,
+            "words": "connected",
+            "ms": 0.4,
+            "next_probe_in": 0.4,
+            "active_connections": 3,
+            "inactive_connections": 4,
+            "connections_per_second": 5,
+        },
+        {
+            "address": "192.168.122.20:80",
+            "forwarding": "masquerade",
+            "weight": 10,
+            "kernel_weight": None,
+            "state": "new",
+            "serving": False,
+            "for": None,
+            "words": "not asked yet",
+            "ms": None,
+            "next_probe_in": None,
+            "active_connections": 0,
+            "inactive_connections": 0,
+            "connections_per_second": 0,
+        },
+    ]
+    assert (mark["protocol"], mark["address"]) == ("fwmark", "7")
+    assert mark["servers"][0]["state"] == "unchecked"
