@@ -1,0 +1,132 @@
+"""lvs-nat.conf becomes a Setup, or every problem in it with its line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+from lvs_nat.core.configfile import Place, Reading
+from lvs_nat.core.settings import CHECK, SERVER_FORMS, SERVICE_FORMS, WORDS, near, service_name
+from lvs_nat.core.setup import Check, CheckKind, ServiceSetup, Setup
+from lvs_nat.errors import ConfigError, Problem
+from lvs_nat.model import Endpoint, Listener, Ruleset, ServiceName, Transport
+
+
+def parse(text: str, path: str) -> Setup:
+    """Return what *text* asks for; raise ConfigError with every problem in it.
+
+    A check is inherited setting by setting: the top of the file, the service, the real server.
+    """
+    reading = Reading(text)
+    setup = _setup(reading)
+    if reading.problems:
+        raise ConfigError([Problem(path, *found) for found in reading.sound_problems()])
+    return setup
+
+
+def strangers(text: str, path: str, rules: Ruleset) -> tuple[Problem, ...]:
+    """Return the services and real servers that *text* names and no rule has.
+
+    *text* is one that `parse` takes.  They are worth a warning, not an error: rules change
+    while the director runs, and settings may wait for them.
+    """
+    return tuple(Problem(path, *found) for found in _strangers(Reading(text), rules))
+
+
+def _setup(reading: Reading) -> Setup:
+    top = reading.config
+    check = _check(reading, (), top, Check())
+    default = _service(top, ServiceSetup(), check)
+    services: dict[ServiceName, ServiceSetup] = {}
+    for place, section in reading.sections(("services",)):
+        try:
+            name = service_name(place[-1])
+        except ValueError as error:
+            reading.say(place, f"{error}; write {SERVICE_FORMS}")
+            continue
+        if name in services:
+            reading.say(
+                place, f"the virtual service {name} has a section above this one; join them"
+            )
+        services[name] = _virtual(reading, place, section, name, (default, check))
+    return replace(
+        Setup(default, services), **_given(top, ("on_start", "on_stop", "own", "drift", "sysctl"))
+    )
+
+
+def _virtual(
+    reading: Reading,
+    place: Place,
+    section: Any,
+    name: ServiceName,
+    above: tuple[ServiceSetup, Check],
+) -> ServiceSetup:
+    default, inherited = above
+    askable = isinstance(name, Listener) and name.transport is Transport.TCP
+    check = _check(reading, place, section, inherited, askable)
+    servers: dict[Endpoint, Check] = {}
+    for spot, server in reading.sections(place):
+        try:
+            endpoint = Endpoint.parse(spot[-1])
+        except ValueError:
+            reading.say(spot, f"{spot[-1]!r} is not a real server; write {SERVER_FORMS}")
+            continue
+        if endpoint in servers:
+            reading.say(spot, f"the real server {endpoint} has a section above this one; join them")
+        servers[endpoint] = _level(_check(reading, spot, server, check, askable))
+    return replace(_service(section, default, check), servers=servers)
+
+
+def _service(section: Any, above: ServiceSetup, check: Check) -> ServiceSetup:
+    return replace(above, check=_level(check), **_given(section, ("on_failure", "remove_after")))
+
+
+def _check(
+    reading: Reading, place: Place, section: Any, inherited: Check, askable: bool = True
+) -> Check:
+    given = _given(section, CHECK)
+    check = replace(inherited, **given)
+    if "fast" in given and check.fast > check.interval:
+        what = f"is longer than interval = {check.interval:g}; write {check.interval:g} or less"
+        reading.say((*place, "fast"), f"fast = {check.fast:g} {what}")
+    if given.get("kind") is CheckKind.TCP and not askable:
+        what = "says nothing about a service that is not TCP; write check = none"
+        reading.say((*place, "check"), f"check = tcp {what}")
+    return check
+
+
+def _level(check: Check) -> Check:
+    """Return the check with *fast* no longer than *interval*: counting never slows probes."""
+    return replace(check, fast=min(check.fast, check.interval))
+
+
+def _given(section: Any, keys: tuple[str, ...]) -> dict[str, Any]:
+    """Return what the section itself sets, by the names of the fields."""
+    found = {key: section.get(key) for key in keys}
+    return {
+        "kind" if key == "check" else key: WORDS[key](value) if key in WORDS else value
+        for key, value in found.items()
+        if value is not None
+    }
+
+
+def _strangers(reading: Reading, rules: Ruleset) -> Iterator[tuple[int, str]]:
+    for place, _ in reading.sections(("services",)):
+        name = service_name(place[-1])
+        service = rules.services.get(name)
+        if service is None:
+            known = near(str(name), map(str, rules.services))
+            yield (
+                reading.line(place),
+                f"no rule has the virtual service {name}: its settings do nothing{known}",
+            )
+            continue
+        for spot, _ in reading.sections(place):
+            endpoint = Endpoint.parse(spot[-1])
+            if endpoint not in service.destinations:
+                known = near(str(endpoint), map(str, service.destinations))
+                yield (
+                    reading.line(spot),
+                    f"no rule has the real server {endpoint} under {name}{known}",
+                )
