@@ -1,0 +1,186 @@
+import logging
+
+import pytest
+
+from lvs_nat.core.cluster import Cluster
+from lvs_nat.core.health import Outcome, Verdict
+from lvs_nat.core.plan import (
+    AddDestination,
+    DelDestination,
+    DelService,
+    SetDestination,
+    SetService,
+    plan,
+)
+from lvs_nat.core.setup import Drift, Own, Setup, Target
+from lvs_nat.daemon.director import SECOND_LOOK, Director
+from tests.builders import RS1, RS2, VIP, WEB, real, rules, service, tcp
+from tests.fakes import FakeIpvs
+
+PASS = Verdict(Outcome.PASS, "connected")
+REFUSED = Verdict(Outcome.REFUSED, "connection refused")
+OTHER = service("10.9.9.9:25", real("192.168.122.10:25"))
+WRR = service(VIP, scheduler="wrr")
+
+
+class Story:
+    """A director, its kernel and its clock, told step by step."""
+
+    def __init__(self, ruleset=WEB, setup=Setup(), kernel=None):  # noqa: B008
+        self.kernel = kernel or FakeIpvs()
+        self.now = 0.0
+        cluster = Cluster.of(ruleset, setup, {}).presuming(self.kernel.read().services, 0.0)
+        self.director = Director(cluster, self.kernel, lambda: self.now)
+
+    def hears(self, row, *verdicts):
+        for verdict in verdicts:
+            self.director.hear([(Target(row.endpoint, Setup().default.check), verdict)])
+        return self
+
+    def serving(self):
+        return self.hears(RS1, PASS).hears(RS2, PASS)
+
+    def looks(self, after=1.0):
+        self.now += after
+        self.director.reconcile()
+        return self
+
+    def by_hand(self, *operations):
+        assert self.kernel.apply(operations) == ()
+        return self
+
+    @property
+    def services(self):
+        return {name: set(one.destinations) for name, one in self.kernel.read().services.items()}
+
+    @property
+    def table(self):
+        return self.kernel.read().services
+
+
+def test_servers_enter_as_they_pass_and_leave_as_they_refuse():
+    story = Story().serving()
+
+    assert story.table == WEB.services
+    assert story.hears(RS1, REFUSED).table == WEB.services
+    assert story.hears(RS1, REFUSED).table == rules(service(VIP, RS2)).services
+    assert story.hears(RS1, PASS, PASS).table == WEB.services
+
+
+def test_a_table_already_right_is_not_touched():
+    kernel = FakeIpvs()
+    story = Story(kernel=kernel).serving()
+    writes = kernel.writes
+    story.looks().looks()
+
+    assert kernel.writes == writes
+
+
+def test_a_service_is_not_opened_before_a_server_may_serve_or_the_first_round_is_over():
+    story = Story()
+    story.director.hold(1.0)
+
+    assert story.looks(0.5).table == {}
+    assert story.looks(0.6).table == rules(service(VIP)).services
+
+
+def test_what_is_not_ours_goes_but_only_after_the_first_round():
+    story = Story(kernel=FakeIpvs(OTHER))
+    story.director.hold(1.0)
+
+    assert set(story.looks(0.5).table) == {OTHER.name}
+    assert set(story.hears(RS1, PASS).table) == {OTHER.name, tcp(VIP)}
+    assert set(story.hears(RS2, PASS).table) == {tcp(VIP)}
+
+
+def test_with_own_rules_what_is_not_ours_stays_and_edits_of_it_are_not_our_business():
+    story = Story(setup=Setup(own=Own.RULES), kernel=FakeIpvs(OTHER)).serving().looks()
+    story.by_hand(DelDestination(OTHER.name, real("192.168.122.10:25").endpoint)).looks()
+
+    assert set(story.table) == {tcp(VIP), OTHER.name}
+    assert story.director.meant == WEB
+
+
+def test_an_edit_by_hand_is_kept_and_becomes_what_save_writes(caplog):
+    caplog.set_level(logging.INFO)
+    story = Story().serving().looks().by_hand(SetService(WRR)).looks()
+    meant = rules(service(VIP, RS1, RS2, scheduler="wrr"))
+
+    assert story.table == meant.services
+    assert story.director.meant.services == meant.services
+    assert "somebody ran ipvsadm -E -t 172.25.0.10:80 -s wrr (kept" in caplog.text
+
+
+def test_a_server_deleted_by_hand_stays_away_and_one_added_by_hand_serves_at_once():
+    story = Story().serving().looks().by_hand(DelDestination(tcp(VIP), RS1.endpoint)).looks()
+
+    assert story.hears(RS1, PASS, PASS).table == rules(service(VIP, RS2)).services
+    story.by_hand(AddDestination(tcp(VIP), RS1)).looks()
+    assert story.table == WEB.services
+
+
+def test_a_drain_by_hand_survives_a_failure_of_another_server():
+    drained = real("192.168.122.10:80", 0)
+    story = Story().serving().looks().by_hand(SetDestination(tcp(VIP), drained)).looks()
+
+    assert story.hears(RS2, REFUSED, REFUSED).table == rules(service(VIP, drained)).services
+
+
+@pytest.mark.parametrize(
+    "policy, scheduler, saved", [(Drift.REPAIR, "rr", "rr"), (Drift.REPORT, "wrr", "rr")]
+)
+def test_edits_are_put_back_or_only_told_where_the_policy_says_so(policy, scheduler, saved):
+    story = Story(setup=Setup(drift=policy)).serving().looks().by_hand(SetService(WRR)).looks()
+
+    assert story.table[tcp(VIP)].scheduler == scheduler
+    assert story.director.meant.services[tcp(VIP)].scheduler == saved
+
+
+def test_a_table_found_empty_twice_is_put_back():
+    story = Story().serving().looks().by_hand(DelService(tcp(VIP)))
+
+    assert story.looks().table == {}
+    assert story.director.suspects_loss
+    assert story.looks(SECOND_LOOK).table == WEB.services
+    assert story.director.meant == WEB
+
+
+def test_a_table_emptied_and_filled_again_at_once_is_an_edit():
+    story = Story().serving().looks().by_hand(DelService(tcp(VIP))).looks()
+    other = rules(OTHER)
+    story.by_hand(*plan(other, rules())).looks()
+
+    assert story.table == other.services
+    assert story.director.meant.services == other.services
+
+
+def test_a_refusal_is_told_once_and_tried_again(caplog):
+    story = Story(rules(service(VIP, RS1, scheduler="nosuch"))).hears(RS1, PASS).looks().looks()
+
+    assert len([r for r in caplog.records if r.levelno == logging.ERROR]) == 1
+    assert "nosuch" in story.director.refusals[0]
+
+
+def test_each_change_of_the_table_is_one_line_spelled_as_ipvsadm(caplog):
+    caplog.set_level(logging.INFO)
+    Story().serving().hears(RS1, REFUSED, REFUSED)
+
+    assert [record.message for record in caplog.records] == [
+        "real server 192.168.122.10:80 is up: connected",
+        "ipvsadm -A -t 172.25.0.10:80 -s rr",
+        "ipvsadm -a -t 172.25.0.10:80 -r 192.168.122.10:80 -m -w 5",
+        "real server 192.168.122.20:80 is up: connected",
+        "ipvsadm -a -t 172.25.0.10:80 -r 192.168.122.20:80 -m -w 10",
+        "real server 192.168.122.10:80 is down: connection refused",
+        "ipvsadm -d -t 172.25.0.10:80 -r 192.168.122.10:80",
+    ]
+
+
+def test_a_reload_lets_new_servers_arrive_before_old_ones_leave():
+    story = Story().serving().looks()
+    rs3 = real("192.168.122.30:80", 3)
+    story.director.reload(rules(service(VIP, rs3)), Setup())
+    story.director.hold(1.0)
+
+    assert story.looks(0.1).table == WEB.services
+    assert story.hears(rs3, PASS).table == rules(service(VIP, rs3)).services

@@ -1,0 +1,83 @@
+"""A director on the lab's network, run by its init script alone."""
+
+import json
+import sys
+from pathlib import Path
+
+from lvs_nat.lab.topology import PRIVATE, Lab, until
+
+TREE = Path(__file__).parent.parent.parent
+RULES = Path("/etc/sysconfig/ipvsadm")
+TUTORIAL = """\
+-A -t 172.25.0.10:80 -s rr
+-a -t 172.25.0.10:80 -r 192.168.122.10:80 -m -w 5
+-a -t 172.25.0.10:80 -r 192.168.122.20:80 -m -w 10
+"""
+VIP = "172.25.0.10:80"
+LVS01, LVS02 = "192.168.122.10:80", "192.168.122.20:80"
+
+
+class Director:
+    """The words of a test about a running director; used with `with`, it is stopped at the end."""
+
+    def __init__(self, rules=TUTORIAL, config=""):
+        self.lab = Lab(private=(*PRIVATE, "/var/lock/subsys"))
+        self._rules, self._config = rules, config
+
+    def __enter__(self):
+        self.lab.__enter__()
+        RULES.write_text(self._rules)
+        Path("/etc/lvs-nat/lvs-nat.conf").write_text(self._config)
+        self._program = Path("/run/lvs-nat-program")
+        self._program.write_text(
+            f'#!/bin/sh\ncd {TREE} && exec {sys.executable} -m lvs_nat.cli.main "$@"\n'
+        )
+        self._program.chmod(0o755)
+        self._script = Path("/run/lvs-nat-init")
+        self._script.write_bytes((TREE / "packaging" / "lvs-nat.init").read_bytes())
+        return self
+
+    def __exit__(self, *error):
+        if error[0]:
+            print("--- the director's log\n" + self.log())
+        self.lab.__exit__(*error)
+
+    def service(self, action, check=True):
+        """Run the init script as service(8) does."""
+        environ = {"LVS_NAT": str(self._program), "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
+        return self.lab.run("director", ["sh", self._script, action], check=check, env=environ)
+
+    def command(self, *words, check=True):
+        return self.lab.run("director", [self._program, *words], check=check)
+
+    def status(self):
+        return json.loads(self.command("status", "--json").stdout)
+
+    def server(self, address):
+        rows = [row for service in self.status()["services"] for row in service["servers"]]
+        return next(row for row in rows if row["address"] == address)
+
+    def pid(self):
+        return int(Path("/run/lvs-nat/lvs-nat.pid").read_text())
+
+    def ipvsadm(self, *words):
+        return self.lab.run("director", ["ipvsadm", *words]).stdout
+
+    def table(self):
+        return self.ipvsadm("-S", "-n")
+
+    def sysctl(self, name, value=None):
+        """Return a setting of the director, after writing *value* if one is given."""
+        path = f"/proc/sys/{name}"
+        if value is not None:
+            self.lab.run("director", ["sh", "-c", f"echo {value} >{path}"])
+        return self.lab.run("director", ["cat", path]).stdout.strip()
+
+    def until_table(self, part, seconds, present=True):
+        """Wait until *part* is in the kernel's table, or is not; return how long it took."""
+        words = f"{part} {'in' if present else 'out of'} the table"
+        return until(lambda: (part in self.table()) is present, seconds, words)
+
+    def log(self):
+        path = Path("/run/lvs-nat/log")
+        return path.read_text() if path.exists() else ""
