@@ -1,0 +1,118 @@
+"""Where each test runs, and for how long it may."""
+
+import faulthandler
+import os
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+from lvs_nat.lab import kernel
+from tests.guests import REPORTS, Guests, Reporter
+
+LIMIT = 120  # seconds for a test without a mark of its own
+GRACE = 15  # seconds more until its process is killed
+# The guests would compile every test anew.
+sys.dont_write_bytecode = False
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--require-kernel",
+        action="store_true",
+        help="fail unless tests marked kernel and tests marked lab have run, and none was skipped",
+    )
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "outside: a test of the lab that runs on this machine")
+    config.addinivalue_line("markers", "limit(seconds): how long it may run, instead of 120 s")
+    if os.environ.get(REPORTS):
+        config.pluginmanager.register(Reporter(config, Path(os.environ[REPORTS])))
+    elif not kernel.inside():
+        config.pluginmanager.register(Guests(config, remote, limit))
+    if config.option.require_kernel:
+        config.pluginmanager.register(Census())
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items):
+    """Let this machine's own tests come first: the guests boot meanwhile."""
+    items.sort(key=remote)
+
+
+def remote(item):
+    """Whether a test is for a lab kernel, seen from a session that has none."""
+    marks = {mark.name for mark in item.iter_markers()}
+    return bool(marks & {"kernel", "lab"}) and "outside" not in marks
+
+
+def limit(item):
+    """Return the seconds that each phase of *item* may take."""
+    mark = item.get_closest_marker("limit")
+    return mark.args[0] if mark else LIMIT
+
+
+def _within_its_limit(item):
+    seconds = limit(item)
+
+    def late(number, frame):
+        pytest.fail(f"no end within {seconds} s")
+
+    before = signal.signal(signal.SIGALRM, late)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    stack = Path(os.environ[REPORTS], "stack").open("w") if os.environ.get(REPORTS) else None
+    faulthandler.dump_traceback_later(seconds + GRACE, exit=True, file=stack or sys.__stderr__)
+    try:
+        return (yield)
+    finally:
+        faulthandler.cancel_dump_traceback_later()
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+        if stack:
+            stack.close()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup(item):
+    return (yield from _within_its_limit(item))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item):
+    return (yield from _within_its_limit(item))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item):
+    return (yield from _within_its_limit(item))
+
+
+class Census:
+    """Counts the tests that had a kernel, so that a run without one cannot pass."""
+
+    def __init__(self):
+        self._ran = {"kernel": 0, "lab": 0}
+        self._skipped = []
+
+    def pytest_runtest_logreport(self, report):
+        marks = (
+            self._ran.keys() & report.keywords.keys() if "outside" not in report.keywords else ()
+        )
+        if marks and report.skipped:
+            self._skipped.append(report.nodeid)
+        if report.when == "call" and not report.skipped:
+            for mark in marks:
+                self._ran[mark] += 1
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self, session):
+        if self._skipped or not all(self._ran.values()):
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def pytest_terminal_summary(self, terminalreporter):
+        for mark, number in self._ran.items():
+            terminalreporter.write_line(f"{number} tests marked {mark} ran on a kernel with IPVS")
+        for name in self._skipped:
+            terminalreporter.write_line(f"skipped, and must not be: {name}", red=True)
