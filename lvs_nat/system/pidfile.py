@@ -1,0 +1,121 @@
+"""A second director is refused, by a lock that ends with its holder."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+
+from lvs_nat.errors import AlreadyRunning, LvsNatError
+
+FLAGS = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NOCTTY
+# Whoever asks for the holder has the lock for microseconds; a director has it for good.
+TRIES = 5
+PAUSE = 0.02
+
+
+class PidFile:
+    """A lock that lasts as long as its holder, however he ends, and the pid to signal.
+
+    The lock is the kernel's, not the file's existence, so a crash leaves nothing to clean up.
+    It outlives detaching if the daemon keeps `fileno()` open, and every child that keeps it
+    open keeps the lock.  Entering it once more, as DaemonContext does after detaching, only
+    writes the pid anew.  Raises AlreadyRunning.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._number = -1
+        self._owner = 0
+
+    def __enter__(self) -> PidFile:
+        if self._number < 0:
+            self._number = _lock(self._path)
+        self.write()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._number < 0:
+            return
+        if self._owner == os.getpid():  # not in a child that left the story early
+            os.ftruncate(self._number, 0)
+            with suppress(OSError):
+                if _same(self._number, self._path):
+                    self._path.unlink()
+        os.close(self._number)
+        self._number = -1
+
+    def fileno(self) -> int:
+        """Return the descriptor that holds the lock."""
+        return self._number
+
+    def write(self) -> None:
+        """Record this process.  To be called again once detached, when the pid is final."""
+        self._owner = os.getpid()
+        os.ftruncate(self._number, 0)
+        os.pwrite(self._number, b"%d\n" % self._owner, 0)
+
+
+def holder(path: Path) -> int | None:
+    """Return the pid of the director that holds the lock, or None if nobody does.
+
+    A file that exists while nobody holds it was left by one that crashed.
+    """
+    for _ in range(TRIES):
+        try:
+            number = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+        except FileNotFoundError:
+            return None
+        try:
+            fcntl.flock(number, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            return None
+        except BlockingIOError:
+            text = _pid(number)
+        finally:
+            os.close(number)
+        if text.isdigit() and int(text) > 0:
+            return int(text)
+        time.sleep(PAUSE)  # locked, and the pid not yet written
+    raise LvsNatError(f"{path} is locked, but names no process; see who has it open: fuser {path}")
+
+
+def _lock(path: Path) -> int:
+    for left in reversed(range(TRIES)):
+        number = os.open(path, FLAGS, 0o644)
+        try:
+            fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            text = _pid(number) or "(not yet known)"
+            os.close(number)
+            if not left:
+                raise AlreadyRunning(f"lvs-nat is already running as pid {text}") from None
+            time.sleep(PAUSE)
+            continue
+        except OSError:
+            os.close(number)
+            raise
+        if _same(number, path):
+            return number
+        # The last holder took the file away between our open and our lock.
+        os.close(number)
+    raise LvsNatError(f"{path} is taken away again and again; is another director ending?")
+
+
+def _pid(number: int) -> str:
+    return os.pread(number, 20, 0).decode("ascii", "replace").strip()
+
+
+def _same(number: int, path: Path) -> bool:
+    try:
+        there = os.lstat(path)
+    except FileNotFoundError:
+        return False
+    return os.path.samestat(os.fstat(number), there)

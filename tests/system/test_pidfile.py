@@ -1,0 +1,128 @@
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from lvs_nat.errors import AlreadyRunning
+from lvs_nat.system.pidfile import PidFile, holder
+
+HOLDER = """
+import sys
+from pathlib import Path
+from lvs_nat.system.pidfile import PidFile
+with PidFile(Path(sys.argv[1])):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "lvs-nat.pid"
+
+
+@pytest.fixture
+def another(path):
+    """Another process that holds the lock until its input ends."""
+    command = [sys.executable, "-c", HOLDER, str(path)]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    with process:
+        assert process.stdout.readline() == b"held\n"
+        yield process
+        process.stdin.close()
+
+
+def test_the_file_names_its_holder_and_goes_with_him(path):
+    assert holder(path) is None
+    with PidFile(path):
+        assert path.read_text() == f"{os.getpid()}\n"
+        assert holder(path) == os.getpid()
+
+    assert holder(path) is None
+    assert not path.exists()
+
+
+def test_a_second_director_is_told_the_pid_of_the_first(path, another):
+    assert holder(path) == another.pid
+    with (
+        pytest.raises(AlreadyRunning, match=f"already running as pid {another.pid}$"),
+        PidFile(path),
+    ):
+        pass
+
+    assert holder(path) == another.pid
+
+
+def test_a_crash_leaves_a_file_but_no_lock(path, another):
+    another.send_signal(signal.SIGKILL)
+    another.wait()
+
+    assert path.read_text() == f"{another.pid}\n"
+    assert holder(path) is None
+    with PidFile(path):
+        assert holder(path) == os.getpid()
+
+
+@pytest.mark.parametrize("text", ["", "1\n", "garbage", "9" * 100])
+def test_what_an_old_file_says_is_in_nobodys_way(path, text):
+    path.write_text(text)
+
+    assert holder(path) is None
+    with PidFile(path):
+        assert path.read_text() == f"{os.getpid()}\n"
+
+
+def test_entering_again_after_a_fork_records_the_child(path):
+    with PidFile(path) as lock:
+        reading, writing = os.pipe()
+        child = os.fork()
+        if child == 0:
+            with lock:
+                os.write(writing, path.read_bytes())
+            os._exit(0)
+        os.waitpid(child, 0)
+
+        assert os.read(reading, 100) == b"%d\n" % child
+        os.close(reading)
+        os.close(writing)
+
+
+def test_a_child_that_leaves_the_story_takes_nothing_along(path):
+    with PidFile(path):
+        child = os.fork()
+        if child == 0:
+            try:
+                raise SystemExit
+            finally:
+                os._exit(0)
+        os.waitpid(child, 0)
+
+        assert holder(path) == os.getpid()
+
+
+def test_a_symbolic_link_is_not_followed(path, tmp_path):
+    (tmp_path / "victim").write_text("precious")
+    path.symlink_to("victim")
+
+    with pytest.raises(OSError, match="symbolic links"), PidFile(path):
+        pass
+
+    assert (tmp_path / "victim").read_text() == "precious"
+
+
+def test_a_pid_file_lends_its_descriptor_to_be_kept_over_detaching(path):
+    with PidFile(path) as lock:
+        assert os.path.samestat(os.fstat(lock.fileno()), path.stat())
+
+
+def test_a_director_whose_file_was_taken_away_leaves_the_next_one_its_own(path):
+    first, second = PidFile(path), PidFile(path)
+    with first:
+        path.unlink()
+        second.__enter__()
+
+    assert holder(path) == os.getpid()
+    second.__exit__(None, None, None)
+    assert not path.exists()
