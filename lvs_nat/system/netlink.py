@@ -32,6 +32,7 @@ NLM_F_REQUEST = 0x01
 NLM_F_ACK = 0x04
 NLM_F_DUMP = 0x300
 NLM_F_DUMP_INTR = 0x10
+NLMSG_NOOP = 1
 NLMSG_ERROR = 2
 NLMSG_DONE = 3
 GENL_ID_CTRL = 0x10
@@ -42,6 +43,7 @@ NLA_TYPE_MASK = 0x3FFF
 
 _REQUEST = struct.Struct("=IHHIIBBxx")  # struct nlmsghdr, then struct genlmsghdr
 _HEADER = struct.Struct("=IHHIxxxx")  # struct nlmsghdr, the receiver's port left out
+_FENCE = struct.Struct("=IHHII")
 _GENERIC_HEADER = 4
 _ATTRIBUTE = struct.Struct("=HH")
 _ERROR = struct.Struct("=i")
@@ -117,23 +119,22 @@ class Channel:
 
         Refusals are keyed by position.  A refused request does not stop those after it.
         """
-        first, last = self._sequence + 1, self._sequence + len(requests)
-        self._sequence = last
-        flags = [NLM_F_REQUEST] * (len(requests) - 1) + [NLM_F_REQUEST | NLM_F_ACK]
-        self._write(
-            b"".join(
-                self._message(flag, command, attributes, sequence)
-                for sequence, flag, (command, attributes) in zip(
-                    range(first, last + 1), flags, requests
-                )
-            )
-        )
+        first, fence = self._sequence + 1, self._sequence + len(requests) + 1
+        self._sequence = fence
+        packed = [
+            self._message(NLM_F_REQUEST, command, attributes, sequence)
+            for sequence, (command, attributes) in enumerate(requests, first)
+        ]
+        # The kernel acknowledges no request that ends in EINTR, as stopping a sync daemon that
+        # has only been started may (netlink_rcv_skb).  So nothing real is what it acknowledges.
+        packed.append(_FENCE.pack(_FENCE.size, NLMSG_NOOP, NLM_F_REQUEST | NLM_F_ACK, fence, 0))
+        self._write(b"".join(packed))
         refused = {}
         for kind, _, sequence, (data, start, _) in self._answers():
-            if kind == NLMSG_ERROR and (error := -_ERROR.unpack_from(data, start)[0]):
-                refused[sequence - first] = error
-            if sequence == last:
+            if sequence == fence:
                 break
+            if kind == NLMSG_ERROR:
+                refused[sequence - first] = -_ERROR.unpack_from(data, start)[0]
         return refused
 
     def _exchange(self, flags: int, command: int, attributes: bytes) -> tuple[list[Span], bool]:
@@ -141,8 +142,8 @@ class Channel:
         self._write(self._message(flags, command, attributes, self._sequence))
         rows = []
         seen = 0
-        for kind, flags, _, (data, start, end) in self._answers():
-            seen |= flags
+        for kind, had, _, (data, start, end) in self._answers():
+            seen |= had
             if kind in (NLMSG_ERROR, NLMSG_DONE):
                 if error := -_ERROR.unpack_from(data, start)[0]:
                     raise KernelError(f"the kernel does not answer: {os.strerror(error)}", error)
