@@ -4,6 +4,7 @@ import faulthandler
 import os
 import signal
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -62,16 +63,23 @@ def _within_its_limit(item):
 
     before = signal.signal(signal.SIGALRM, late)
     signal.setitimer(signal.ITIMER_REAL, seconds)
-    stack = Path(os.environ[REPORTS], "stack").open("w") if os.environ.get(REPORTS) else None
-    faulthandler.dump_traceback_later(seconds + GRACE, exit=True, file=stack or sys.__stderr__)
     try:
-        return (yield)
+        with _stacks() as file:
+            faulthandler.dump_traceback_later(seconds + GRACE, exit=True, file=file)
+            try:
+                return (yield)
+            finally:
+                faulthandler.cancel_dump_traceback_later()
     finally:
-        faulthandler.cancel_dump_traceback_later()
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
-        if stack:
-            stack.close()
+
+
+def _stacks():
+    """Return the file for the last words of a process that has to be killed."""
+    if os.environ.get(REPORTS):
+        return Path(os.environ[REPORTS], "stack").open("w")
+    return nullcontext(sys.__stderr__)
 
 
 @pytest.hookimpl(wrapper=True)

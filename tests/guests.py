@@ -33,10 +33,11 @@ class Guest:
         self._ran = False
         seconds = BOOT + sum(self._limit(item) for item in self.left.values())
         files = sorted({str(item.path) for item in self.left.values()})
+        lab = (sys.executable, "-m", "lvs_nat.lab")
+        pytest = (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider")
         with (self._folder / "output").open("wb") as output:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "lvs_nat.lab", "-t", str(seconds), "-w", self._folder]
-                + ["--", sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *files],
+                [*lab, *("-t", str(seconds), "-w", self._folder, "--"), *pytest, *files],
                 cwd=ROOT,
                 env={**os.environ, REPORTS: str(self._folder), "PYTEST_ADDOPTS": ""},
                 stdin=subprocess.DEVNULL,

@@ -50,15 +50,15 @@ def run(
     Raises NotInstalled if this machine can give no such kernel.
     """
     environ = dict(os.environ if env is None else env)
+    folders = [path.resolve() for path in writable]
+    for folder in folders:
+        if not folder.is_dir():
+            raise UsageError(f"{folder} is not a directory, so it cannot be written in the lab")
     kind = choose(environ)
     if kind is Kind.UML:
         tools = packages.gather(packages.GUEST_PROGRAMS, environ)
     else:
         tools = packages.gather(packages.PROGRAMS, environ)
-    folders = [path.resolve() for path in writable]
-    for folder in folders:
-        if not folder.is_dir():
-            raise UsageError(f"{folder} cannot be written in the lab: it is not a directory")
     environ[INSIDE] = kind.value
     environ["PATH"] = ":".join(filter(None, [environ.get("PATH"), packages.SEARCH]))
     orders = Orders(

@@ -211,7 +211,7 @@ class Terminal:
         saved = termios.tcgetattr(0) if os.isatty(0) else None
         try:
             if saved:
-                tty.setraw(0)
+                tty.setraw(0, termios.TCSADRAIN)  # what was typed already is for the guest
             yield cls(ours, guest)
         finally:
             if saved:
