@@ -1,5 +1,6 @@
 """Interfaces are made, changed and taken away in the throw-away kernel."""
 
+import socket
 import subprocess
 from ipaddress import ip_address
 from pathlib import Path
@@ -24,6 +25,7 @@ def ip(words):
 
 @pytest.fixture
 def links():
+    socket.socket(socket.AF_INET6).close()  # has the kernel load IPv6 where it is a module
     ip("link add old0 type dummy")
     with Links() as links:
         yield links
