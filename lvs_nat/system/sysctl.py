@@ -1,0 +1,154 @@
+"""/proc/sys is read, set, remembered and restored."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from lvs_nat.core.sysctls import FORWARD, FORWARD6, Trace, effects, ours, recorded, spell
+from lvs_nat.errors import ConfigError, LvsNatError
+from lvs_nat.system.files import boot_id, read_text, write_atomic
+
+GONE = (errno.ENOENT, errno.ENOTDIR, errno.ENODEV)
+
+
+class Sysctls:
+    """The kernel's settings, and the record of what they were before the director came.
+
+    The record is on disk before the first write, so a crash at any point loses nothing; it
+    lasts until `restore`, and no longer than the boot.
+    """
+
+    def __init__(
+        self, root: Path = Path("/proc/sys"), record: Path = Path("/run/lvs-nat/sysctl.json")
+    ) -> None:
+        self._root = root
+        self._record = record
+        self._wanted: Mapping[str, str] = {}
+        self._said: set[str] = set()
+
+    def interfaces(self) -> list[str]:
+        """Return the interfaces that have settings, lo included."""
+        found = sorted(os.listdir(self._root / "net/ipv4/conf"))
+        return [name for name in found if name not in ("all", "default")]
+
+    def set(self, wanted: Mapping[str, str]) -> list[str]:
+        """Write what differs, in order; return a sentence for each change and for what is amiss.
+
+        A setting that this kernel has not, or refuses, is said once.  Raises LvsNatError if
+        packets cannot be forwarded for it, OSError if the record cannot be written; then
+        nothing was changed.
+        """
+        self._wanted = dict(wanted)
+        present = self._present(wanted)
+        lines = [
+            f"{spell(name)} is not there: this kernel, or one without ip_vs loaded, goes without"
+            for name in wanted
+            if name not in present and self._news(name)
+        ]
+        record, complaint = self._load()
+        lines += [complaint] if complaint else []
+        found = recorded(wanted, present, record)
+        if found != record:
+            self._save(found)
+        for name, value in wanted.items():
+            if present.get(name, value) != value:
+                lines += self._change(name, present[name], value)
+        return lines
+
+    def check(self) -> list[str]:
+        """Return the names that no longer hold what `set` was last asked for."""
+        present = {name: self._read(name) for name in self._wanted}
+        return [name for name, value in self._wanted.items() if present[name] not in (value, None)]
+
+    def restore(self) -> list[str]:
+        """Put back what still holds our value; return a sentence for each restored or left.
+
+        The record is removed, unless the kernel refused a value: a later call tries again.
+        """
+        record, complaint = self._load()
+        if not record:
+            return [complaint or "no kernel setting is on record: none is restored"]
+        lines, refusals, targets = [], [], {}
+        for name, trace in record.items():
+            present = self._read(name)
+            if present is None:
+                continue  # its interface is gone
+            targets[name] = trace.before if present == trace.left else present
+            if present not in (trace.before, trace.left):
+                what = f"somebody set it, where we had set {trace.left}"
+                lines.append(f"{spell(name)} is left at {present}: {what}")
+        # Writing these two changes others, which are looked at again only afterwards.
+        for name in sorted(targets, key=lambda name: name not in (FORWARD, FORWARD6)):
+            if self._read(name) not in (targets[name], None):
+                try:
+                    self._write(name, targets[name])
+                    lines.append(f"{spell(name)} is restored to {targets[name]}")
+                except OSError as error:
+                    what = f"cannot restore {spell(name)} to {targets[name]}"
+                    refusals.append(f"{what}: {error.strerror}")
+        if not refusals:
+            self._record.unlink()
+        return lines + refusals
+
+    def _change(self, name: str, before: str, value: str) -> list[str]:
+        try:
+            self._write(name, value)
+        except OSError as error:
+            what = f"cannot set {spell(name)} to {value}: {error.strerror}"
+            if name == FORWARD:
+                raise LvsNatError(f"{what}; without it no real server can answer") from error
+            return [what] if self._news(what) else []
+        return [f"{spell(name)} is set to {value}, was {before}"]
+
+    def _news(self, what: str) -> bool:
+        news = what not in self._said
+        self._said.add(what)
+        return news
+
+    def _present(self, wanted: Mapping[str, str]) -> dict[str, str]:
+        # effects() picks from these what writing one of the wanted changes along.
+        names = list(wanted)
+        for family in ("ipv4", "ipv6"):
+            conf = self._root / "net" / family / "conf"
+            if conf.is_dir():
+                names += [f"net/{family}/conf/{name}/forwarding" for name in os.listdir(conf)]
+        along = {other for name in wanted for other in effects(name, wanted[name], names)}
+        values = {name: self._read(name) for name in (*wanted, *sorted(along))}
+        return {name: value for name, value in values.items() if value is not None}
+
+    def _read(self, name: str) -> str | None:
+        try:
+            return (self._root / name).read_text().strip()
+        except OSError as error:
+            if error.errno in GONE:
+                return None
+            raise
+
+    def _write(self, name: str, value: str) -> None:
+        number = os.open(self._root / name, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            os.write(number, f"{value}\n".encode())
+        finally:
+            os.close(number)
+
+    def _load(self) -> tuple[dict[str, Trace], str]:
+        if not self._record.exists():
+            return {}, ""
+        try:
+            found = json.loads(read_text(self._record))
+            record = {name: Trace(*map(str, pair)) for name, pair in found["values"].items()}
+            boot = found["boot"]
+        except (ConfigError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+            record, boot = {}, None
+        if boot is None or not all(map(ours, record)):
+            return {}, f"{self._record} cannot be used: what settings were before is not known"
+        return (record, "") if boot == boot_id(self._root) else ({}, "")
+
+    def _save(self, record: Mapping[str, Trace]) -> None:
+        values = {name: [trace.before, trace.left] for name, trace in record.items()}
+        text = json.dumps({"boot": boot_id(self._root), "values": values}, indent=1)
+        write_atomic(self._record, text + "\n", 0o600)
