@@ -87,7 +87,7 @@ class _Reader:
             self._read_bare()
 
     def _unusual(self, word: str) -> tuple[_Piece, ...]:
-        if word == "--":
+        if word == "--" and self.command:
             self.bare.extend(self.words[self.at :])
             self.at = len(self.words)
             return ()
@@ -159,7 +159,12 @@ def _long(word: str) -> _Piece:
 
 
 def _bundle(word: str) -> Iterable[_Piece]:
+    long = f"-{word.partition('=')[0]}"
+    if long in KNOWN:
+        raise ValueError(f"{shown(word)} begins like short options: write {long}")
     for at, letter in enumerate(word[1:], start=1):
+        if letter == "=":
+            raise ValueError(f"{word[:at]} takes no value: write it without {shown(word[at:])}")
         if f"-{letter}" not in KNOWN:
             raise ValueError(_unknown_letter(word, letter))
         name, takes = KNOWN[f"-{letter}"]

@@ -198,7 +198,7 @@ def _unicast(address: Address) -> bool:
     """
     value = int(address)
     if address.version == 4:
-        return 0 < value >> 24 < 224 or (value >> 24 >= 240 and value != 0xFFFFFFFF)
+        return value not in (0, 0xFFFFFFFF) and value >> 28 != 0xE
     link_local, multicast = value >> 118 == 0xFE80 >> 6, value >> 120 == 0xFF
     return value != 0 and value >> 32 != 0xFFFF and not link_local and not multicast
 

@@ -86,10 +86,10 @@ def spell_endpoint(endpoint: Endpoint) -> str:
 def spell_address(address: Address) -> str:
     """Return the address as inet_ntop(3) writes it, whatever this Python would do."""
     value = int(address)
-    if address.version == 6 and value >> 32 in (0, 0xFFFF) and value & 0xFFFFFFFF > 0xFFFF:
-        return f"{'::ffff:' if value >> 32 else '::'}{IPv4Address(value & 0xFFFFFFFF)}"
     if address.version == 6 and value >> 32 == 0xFFFF:
         return f"::ffff:{IPv4Address(value & 0xFFFFFFFF)}"
+    if address.version == 6 and 0xFFFF < value < 2**32:
+        return f"::{IPv4Address(value)}"
     return str(address)
 
 
