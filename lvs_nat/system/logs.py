@@ -1,0 +1,156 @@
+"""Log lines find their way: to syslog, to the journal, or to a terminal."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import stat
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+
+IDENT = "lvs-nat"
+DAEMON = 3 << 3  # LOG_DAEMON of syslog(3)
+PRIORITIES = ((logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6))  # LOG_ERR ... LOG_INFO
+DEBUG = 7
+# Whatever could end a line, move a cursor or pass for another line.
+_CONTROLS = [*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029]
+ESCAPES = {code: ascii(chr(code))[1:-1] for code in _CONTROLS}
+
+
+def to_syslog(path: Path = Path("/dev/log"), level: int = logging.INFO) -> None:
+    """Send every line to the system's log, as a daemon without a terminal does."""
+    _install(Syslog(path), level)
+
+
+def to_stderr(level: int = logging.INFO) -> None:
+    """Write every line to standard error, with its priority where that is the journal."""
+    _install(Stderr(_journal()), level)
+
+
+def escape(text: str) -> str:
+    """Return the text as one line without control bytes."""
+    return text.translate(ESCAPES).encode("utf-8", "backslashreplace").decode()
+
+
+def priority(level: int) -> int:
+    """Return syslog's number for a level of `logging`."""
+    return next((number for least, number in PRIORITIES if level >= least), DEBUG)
+
+
+class Lines(logging.Formatter):
+    """Makes one line of a message, and of each line of a traceback."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the lines; those of a traceback begin with "| ", so that none can be forged."""
+        lines = [escape(record.getMessage())]
+        if record.exc_info:
+            trace = self.formatException(record.exc_info).splitlines()
+            lines += [f"| {escape(line)}" for line in trace]
+        return "\n".join(lines)
+
+
+class Stderr(logging.Handler):
+    """Writes to standard error as it is at the moment."""
+
+    def __init__(self, journal: bool) -> None:
+        super().__init__()
+        self._journal = journal
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write the lines; where standard error is closed nothing can be said."""
+        mark = f"<{priority(record.levelno)}>" if self._journal else f"{IDENT}: "
+        if not self._journal and record.levelno >= logging.WARNING:
+            mark += f"{record.levelname.lower()}: "
+        text = "".join(f"{mark}{line}\n" for line in self.format(record).split("\n"))
+        with suppress(OSError, ValueError):
+            sys.stderr.write(text)
+            sys.stderr.flush()
+
+
+class Syslog(logging.Handler):
+    """Sends datagrams to the system's log and never waits for it.
+
+    The socket is opened by the process that first says something, so that detaching, which
+    closes descriptors, cannot leave it pointing at something else.  Lines that nobody takes
+    are counted, and the count is said once somebody does.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self._path = path
+        self._socket: socket.socket | None = None
+        self._owner = 0
+        self._lost = 0
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Send each line as a message of its own."""
+        for line in self.format(record).split("\n"):
+            if self._lost and self._send(4, f"{self._lost} lines could not be logged"):
+                self._lost = 0
+            if not self._send(priority(record.levelno), line):
+                self._lost += 1
+
+    def close(self) -> None:
+        """Close the socket."""
+        if self._socket and self._owner == os.getpid():
+            self._socket.close()
+        self._socket = None
+        super().close()
+
+    def _send(self, number: int, line: str) -> bool:
+        # The form of RFC 3164, as glibc's syslog() writes it.
+        now = time.strftime("%b %e %H:%M:%S")
+        text = f"<{DAEMON | number}>{now} {IDENT}[{os.getpid()}]: {line}"
+        for _ in range(2):  # a log daemon that was restarted has a new socket
+            try:
+                self._open().send(text.encode()[:8000])
+                return True
+            except BlockingIOError:
+                return False
+            except OSError:
+                self._forget()
+        return False
+
+    def _open(self) -> socket.socket:
+        if self._owner != os.getpid():
+            self._forget()
+        if self._socket is None:
+            self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+            self._socket.setblocking(False)
+            self._owner = os.getpid()
+            self._socket.connect(str(self._path))
+        return self._socket
+
+    def _forget(self) -> None:
+        if self._socket and self._owner == os.getpid():
+            self._socket.close()
+        elif self._socket:
+            self._socket.detach()  # after a fork the number may be another's
+        self._socket = None
+
+
+def _install(handler: logging.Handler, level: int) -> None:
+    handler.setFormatter(Lines())
+    root = logging.getLogger()
+    for old in root.handlers[:]:
+        root.removeHandler(old)
+        old.close()
+    root.addHandler(handler)
+    root.setLevel(level)
+
+
+def _journal() -> bool:
+    # systemd.exec(5): JOURNAL_STREAM names the device and inode of the stream; systemd before
+    # 231 does not set it, but its streams are sockets.
+    try:
+        found = os.fstat(2)
+    except OSError:
+        return False
+    stream = os.environ.get("JOURNAL_STREAM")
+    if stream is not None:
+        return stream == f"{found.st_dev}:{found.st_ino}"
+    started = os.environ.get("INVOCATION_ID") or os.environ.get("NOTIFY_SOCKET")
+    return bool(started) and stat.S_ISSOCK(found.st_mode)
