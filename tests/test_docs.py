@@ -1,0 +1,92 @@
+"""What the documents tell people to type, typed.
+
+In a block marked `console`, a line that begins with `$` is run and must print what stands below
+it; `$ cat FILE` makes that file in the folder typed in, which is shown as /root; `$ make TARGET`
+must be a target.  A line that begins with `#`
+is root's on a real director: the files and lvs-nat commands that it names must exist.
+"""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted(ROOT.glob("docs/*.md"))]
+FENCE = re.compile(r"^```console\n(.*?)^```$", re.M | re.S)
+COMMAND = re.compile(r"^([$#]) (.*)\n((?:(?![$#] ).*\n)*)", re.M)
+PROGRAM = (
+    f"#!{sys.executable}\nimport sys\nsys.path.insert(0, {str(ROOT)!r})\n"
+    "from lvs_nat.cli.main import main\nsys.exit(main())\n"
+)
+
+
+def commands(document, prompt):
+    """Return (command, output) for each command with *prompt*, in order."""
+    blocks = FENCE.findall(document.read_text())
+    return [
+        (command, output)
+        for block in blocks
+        for sign, command, output in COMMAND.findall(block)
+        if sign == prompt
+    ]
+
+
+def cases(prompt):
+    return [pytest.param(path, id=path.name) for path in DOCUMENTS if commands(path, prompt)]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A folder to type in, with lvs-nat on the way to it."""
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/lvs-nat").write_text(PROGRAM)
+    (tmp_path / "bin/lvs-nat").chmod(0o755)
+    return tmp_path
+
+
+def typed(command, folder):
+    """Return what a shell in *folder* prints for *command*."""
+    path = f"{folder}/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+    done = subprocess.run(
+        ["sh", "-c", command], cwd=folder, env={"PATH": path}, capture_output=True, text=True
+    )
+    return (done.stdout + done.stderr).replace(str(folder), "/root")
+
+
+@pytest.mark.parametrize("document", cases("$"))
+def test_what_an_ordinary_user_is_told_to_type_prints_what_is_shown(document, folder):
+    for command, output in commands(document, "$"):
+        program, *words = command.split()
+        if program == "make":
+            subprocess.run(["make", "-n", *words], cwd=ROOT, check=True, capture_output=True)
+        elif program == "cat":
+            (folder / words[0]).write_text(output)
+        else:
+            assert (command, typed(command, folder)) == (command, output)
+
+
+@pytest.mark.parametrize("document", cases("#"))
+def test_what_root_is_told_to_type_is_there(document, folder):
+    for command, _ in commands(document, "#"):
+        program, *words = command.split()
+        if program == "lvs-nat":
+            assert typed(f"lvs-nat {words[0]} --help", folder).startswith("usage: lvs-nat")
+        for word in words:
+            if word.startswith(("packaging/", "etc/")):
+                assert (ROOT / word).exists(), command
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_link_to_a_file_finds_it(document):
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)", document.read_text()):
+        assert (document.parent / target).exists(), target
+
+
+def test_both_readmes_tell_the_same_to_type():
+    english, chinese = ROOT / "README.md", ROOT / "README.zh-CN.md"
+
+    for prompt in "$#":
+        assert commands(english, prompt) == commands(chinese, prompt)
