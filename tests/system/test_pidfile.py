@@ -126,3 +126,29 @@ def test_a_director_whose_file_was_taken_away_leaves_the_next_one_its_own(path):
     assert holder(path) == os.getpid()
     second.__exit__(None, None, None)
     assert not path.exists()
+
+
+DAEMON = """
+import signal, sys
+from pathlib import Path
+from daemon import DaemonContext
+from lvs_nat.system.pidfile import PidFile
+with PidFile(Path(sys.argv[1])) as lock:
+    with DaemonContext(pidfile=lock, files_preserve=[lock], stdout=sys.stdout):
+        print("detached", flush=True)
+        signal.pause()
+"""
+
+
+def test_a_daemon_takes_its_lock_along_and_can_be_killed_and_started_again(path):
+    pids = []
+    for _ in range(2):
+        command = [sys.executable, "-c", DAEMON, str(path)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE) as starter:
+            assert starter.stdout.readline() == b"detached\n"
+            pids.append(holder(path))
+            os.kill(pids[-1], signal.SIGKILL)
+            assert starter.stdout.read() == b""  # it has ended
+
+    assert len({*pids, starter.pid, os.getpid()}) == 4
+    assert holder(path) is None
