@@ -52,7 +52,7 @@ def main(argv: Sequence[str] | None = None, machine: Machine | None = None) -> i
 def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = _Parser(prog="lvs-nat", description=lvs_nat.__doc__)
     parser.add_argument("--version", action="version", version=f"lvs-nat {lvs_nat.__version__}")
-    commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=_Parser)
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
     asked = {word for word in words if word in COMMANDS}
     for name, help_text in COMMANDS.items():
         command = commands.add_parser(

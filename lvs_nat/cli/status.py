@@ -68,7 +68,7 @@ def text(found: dict[str, Any], colour: bool = False) -> str:
 
 
 def _service(service: dict[str, Any], colour: bool) -> list[str]:
-    head = f"{service['protocol'].upper()} {service['address']} {service['scheduler']}"
+    head: str = f"{service['protocol'].upper()} {service['address']} {service['scheduler']}"
     if service["persistence"]:
         head += f" persistent {service['persistence']}"
     rows = [
@@ -94,7 +94,7 @@ def _service(service: dict[str, Any], colour: bool) -> list[str]:
 
 def _state(server: dict[str, Any]) -> str:
     for_ = server["for"]
-    return server["state"] + (f" {_span(for_)}" if for_ is not None else "")
+    return f"{server['state']} {_span(for_)}" if for_ is not None else str(server["state"])
 
 
 def _weight(server: dict[str, Any]) -> str:

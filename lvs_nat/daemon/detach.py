@@ -47,9 +47,12 @@ def start(paths: Paths, saved: Saved) -> Outcome:
 
 
 def _background(paths: Paths, saved: Saved, announcing: int) -> int:
+    waiting = [announcing]
+
     def announce(code: int, text: str) -> None:
-        os.write(announcing, json.dumps([code, text]).encode())
-        os.close(announcing)
+        if waiting:  # whatever comes after the first word is for the log
+            with open(waiting.pop(), "wb") as terminal:
+                terminal.write(json.dumps([code, text]).encode())
 
     logs.to_syslog()
     context = DaemonContext(

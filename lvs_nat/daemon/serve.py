@@ -10,6 +10,7 @@ from lvs_nat.daemon.service import Announce, Service
 from lvs_nat.daemon.spawner import spawn
 from lvs_nat.errors import LvsNatError
 from lvs_nat.system import privileges
+from lvs_nat.system.ipvs import Ipvs
 from lvs_nat.system.pidfile import PidFile
 
 log = logging.getLogger(__name__)
@@ -28,8 +29,9 @@ def serve(paths: Paths, saved: Saved, lock: PidFile, announce: Announce) -> int:
             for warning in saved.warnings:
                 log.warning("%s", warning)
             link = spawn()
-            privileges.keep_only(("CAP_NET_ADMIN",))
-            return Service(paths, saved, link, announce).run()
+            with Ipvs() as kernel:
+                privileges.keep_only(("CAP_NET_ADMIN",))
+                return Service(paths, saved, link, kernel, announce).run()
     except (LvsNatError, OSError) as error:
         log.error("%s", error)
         code = getattr(error, "exit_code", 1)

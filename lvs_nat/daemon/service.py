@@ -52,14 +52,16 @@ class Service:
     exit code and a sentence when the start is refused.
     """
 
-    def __init__(self, paths: Paths, saved: Saved, link: Link, announce: Announce) -> None:
+    def __init__(
+        self, paths: Paths, saved: Saved, link: Link, kernel: Ipvs, announce: Announce
+    ) -> None:
         self._paths = paths
         self._saved = saved
         self._link = link
         self._announce = announce
         self._announced = False
-        self._kernel = Ipvs()
-        self._info = self._kernel.info()
+        self._kernel = kernel
+        self._info = kernel.info()
         self._loop = Loop()
         self._clock = time.monotonic
         self._started = (self._clock(), time.time())
@@ -90,7 +92,6 @@ class Service:
         finally:
             self._desk.close()
             self._link.close()
-            self._kernel.close()
         return self.exit_code
 
     # Starting
@@ -113,10 +114,17 @@ class Service:
         """Have the prober ask every server; take nothing away before the first answers."""
         targets = list(self._director.cluster.healths)
         self._link.ask(targets)
+        self._push_orders()
         self._due = {who: when for who, when in self._due.items() if who in targets}
         slowest = max((who.check.timeout for who in targets), default=0.0)
         self._director.hold(slowest + GRACE)
         self._loop.after("first round", slowest + GRACE, self._settle)
+
+    def _push_orders(self) -> None:
+        """Send the prober what the line has had no room for yet."""
+        self._link.flush()
+        if self._link.pending:
+            self._loop.after("orders", 0.01, self._push_orders)
 
     def _settle(self) -> None:
         """The first round is over: what was held back is done, and a start is announced."""
@@ -150,12 +158,15 @@ class Service:
     def _hear(self) -> None:
         news: list[tuple[Target, Verdict]] = []
         now = self._clock()
-        for event in self._link.events():
-            if isinstance(event, Probed):
-                self._due[event.target] = now + event.next_in
-                news.append((event.target, event.verdict))
-            else:
-                log.error("%s", event)
+        try:
+            for event in self._link.events():
+                if isinstance(event, Probed):
+                    self._due[event.target] = now + event.next_in
+                    news.append((event.target, event.verdict))
+                else:
+                    log.error("%s", event)
+        except ConnectionError as error:
+            raise LvsNatError(f"{error}; ending, and leaving the table as it is") from error
         self._director.hear(news)
         if self._loop.pending("first round") and not self._director.cluster.judging:
             self._settle()
