@@ -47,6 +47,8 @@ class Guest:
 
     def news(self, config):
         """Give the item and report of each phase of a test that has ended by now."""
+        if not self.left:
+            return
         over = self._process.poll() is not None  # asked first: no line comes after it
         for line in self._lines():
             event, value = json.loads(line)
@@ -57,6 +59,8 @@ class Guest:
                 del self.left[value]
             else:
                 report = config.hook.pytest_report_from_serializable(config=config, data=value)
+                if isinstance(report.longrepr, list):  # JSON has no tuples
+                    report.longrepr = tuple(report.longrepr)
                 yield self.left[report.nodeid], report
         if over and self.left:
             yield from self._ended_early()
@@ -85,7 +89,9 @@ class Guest:
             self._begin()
 
     def stop(self):
-        """End the guest, whatever it does."""
+        """End the guest, whatever it does; nothing if it has been stopped."""
+        if self._reports.closed:
+            return
         self._process.terminate()
         self._process.wait()
         self._reports.close()
@@ -119,8 +125,8 @@ class Guests:
             news = [new for guest in self._guests for new in guest.news(self._config)]
             for other, report in news:
                 self._report(other, report)
-            if item.session.shouldfail or item.session.shouldstop:
-                break
+                if item.session.shouldfail or item.session.shouldstop:
+                    return True
             if not news:
                 time.sleep(LOOK)
         return True
