@@ -90,3 +90,13 @@ def test_both_readmes_tell_the_same_to_type():
 
     for prompt in "$#":
         assert commands(english, prompt) == commands(chinese, prompt)
+
+
+def test_both_readmes_show_a_demo_that_kept_its_promises():
+    shown = {
+        re.search(r"^```text\n(.*?)^```$", (ROOT / name).read_text(), re.M | re.S)[1]
+        for name in ("README.md", "README.zh-CN.md")
+    }
+
+    assert len(shown) == 1
+    assert "BROKEN" not in shown.pop()

@@ -28,6 +28,11 @@ PROGRAM = "/usr/sbin/lvs-nat"
 FOLDERS = (*PRIVATE, "/etc/init.d", "/lib/lsb", "/var/lock/subsys")
 LVS01 = "192.168.122.10:80"
 SETTINGS = ("ip_forward", "conf/all", "conf/default", "conf/eth0", "conf/eth1", "vs")
+SWITCHES = (
+    "/proc/sys/net/ipv4/ip_forward",
+    "/proc/sys/net/ipv4/conf/eth0/send_redirects",
+    "/proc/sys/net/ipv4/conf/eth1/send_redirects",
+)
 # Promised at the default settings, in seconds after a real server's death or return.
 LAST_FAILURE, OUT, BACK = 1.5, 3.5, 3.0
 # Nothing that is waited for takes this long, in seconds, however slow the machine.
@@ -87,6 +92,8 @@ def start(stage: Stage) -> None:
     stage.type(f"cat {RULE_FILE}")
     shown = stage.type(f"{SCRIPT} start")
     stage.promise(shown.endswith(_listing(stage.lab)), "the table is shown as ipvsadm -Ln shows it")
+    seen = stage.type(f"cat {' '.join(SWITCHES)}").split()
+    stage.promise(seen == ["1", "0", "0"], "forwarding is on, redirects are off")
     stage.scene("Round robin: a client is answered by one server, then by the other.")
     answers = [stage.type(f"curl -s {URL}", "client") for _ in range(8)]
     alternating = all(one != other for one, other in zip(answers, answers[1:]))
@@ -102,7 +109,9 @@ def edit(stage: Stage) -> None:
     stage.promise(answers.count("lvs02 host!\n") == 6, "two of three answers are lvs02's")
     until(lambda: command in _status(stage.lab), PATIENCE, "the director notices the edit")
     stage.type("ipvsadm -Ln")
-    stage.promise(" wrr " in _listing(stage.lab), "the edit is noticed, and not reverted")
+    stage.promise(
+        "172.25.0.10:80 wrr\n" in _listing(stage.lab), "the edit is noticed, and not reverted"
+    )
 
 
 def fail(stage: Stage) -> None:
