@@ -33,7 +33,8 @@ class Guest:
         self._ran = False
         seconds = BOOT + sum(self._limit(item) for item in self.left.values())
         files = sorted({str(item.path) for item in self.left.values()})
-        lab = (sys.executable, "-m", "lvs_nat.lab")
+        # A guest whose session was killed is of no use to anybody.
+        lab = ("setpriv", "--pdeathsig", "TERM", sys.executable, "-m", "lvs_nat.lab")
         pytest = (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider")
         with (self._folder / "output").open("wb") as output:
             self._process = subprocess.Popen(

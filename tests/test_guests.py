@@ -95,7 +95,7 @@ def test_each_ends_as_it_would_at_home_and_only_the_guilty_suffers(suite):
     }
     for words in (
         "AssertionError: assert 'this' == 'that'",
-        "SKIPPED [1] tests/test_it.py:16: the reason",
+        "SKIPPED [1] tests/test_it.py:15: the reason",
         "OSError: no fixture",
         "no end within 2 s",
         "Kernel panic - not syncing: sysrq triggered crash",

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import pty
 import select
 import shlex
 import shutil
+import socket
 import subprocess
 import tempfile
 import termios
@@ -196,7 +196,11 @@ class Files:
 
 
 class Terminal:
-    """Our terminal, joined to the guest's by a pseudo terminal; its keys all go to the guest."""
+    """Our terminal, joined to the guest's by a socket; all keys go to the guest.
+
+    Not by a pseudo terminal: for one, user-mode Linux starts a process to watch its size, which
+    is in no group that we could kill.
+    """
 
     def __init__(self, ours: int, guest: int) -> None:
         self.guest = guest
@@ -207,17 +211,16 @@ class Terminal:
     @contextmanager
     def opened(cls) -> Iterator[Terminal]:
         """Give a Terminal; afterwards ours is as it was."""
-        ours, guest = pty.openpty()
         saved = termios.tcgetattr(0) if os.isatty(0) else None
-        try:
-            if saved:
-                tty.setraw(0, termios.TCSADRAIN)  # what was typed already is for the guest
-            yield cls(ours, guest)
-        finally:
-            if saved:
-                termios.tcsetattr(0, termios.TCSADRAIN, saved)
-            os.close(guest)
-            os.close(ours)
+        ours, guest = socket.socketpair()
+        with ours, guest:
+            try:
+                if saved:
+                    tty.setraw(0, termios.TCSADRAIN)  # what was typed already is for the guest
+                yield cls(ours.fileno(), guest.fileno())
+            finally:
+                if saved:
+                    termios.tcsetattr(0, termios.TCSADRAIN, saved)
 
     def pump(self, seconds: float) -> None:
         """Pass on what there is in both directions, having waited for it *seconds* at most."""
