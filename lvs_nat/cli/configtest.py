@@ -6,6 +6,7 @@ import argparse
 
 from lvs_nat.cli.machine import Machine
 from lvs_nat.cli.options import paths
+from lvs_nat.core.report import size
 from lvs_nat.daemon.saved import load
 
 
@@ -19,8 +20,5 @@ def run(args: argparse.Namespace, machine: Machine) -> int:
     saved = load(where)
     for warning in saved.warnings:
         machine.warn(f"warning: {warning}")
-    servers = sum(len(service.destinations) for service in saved.rules.services.values())
-    machine.say(
-        f"{where.rules}: {len(saved.rules.services)} virtual services, {servers} real servers: OK"
-    )
+    machine.say(f"{where.rules}: {size(saved.rules)}: OK")
     return 0

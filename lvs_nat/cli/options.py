@@ -32,4 +32,6 @@ def paths(args: argparse.Namespace) -> Paths:
         config_given=args.config is not None,
         run_dir=(args.run_dir or default.run_dir).absolute(),
         state_dir=(args.state_dir or default.state_dir).absolute(),
+        # The lock of the init script is about the machine's one service.
+        subsys=args.run_dir / "subsys" if args.run_dir else default.subsys,
     )

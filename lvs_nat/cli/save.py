@@ -7,6 +7,7 @@ import argparse
 from lvs_nat.cli.machine import Machine
 from lvs_nat.cli.options import paths
 from lvs_nat.core import rules
+from lvs_nat.core.report import size
 from lvs_nat.errors import ConfigError, LvsNatError
 from lvs_nat.system import files
 from lvs_nat.system.control import ask
@@ -33,6 +34,5 @@ def run(args: argparse.Namespace, machine: Machine) -> int:
         files.write_atomic(where.backup, before)
     files.write_atomic(where.rules, text)
     ask(where.socket, "saved")
-    servers = sum(len(service.destinations) for service in ruleset.services.values())
-    machine.say(f"{len(ruleset.services)} virtual services, {servers} real servers saved")
+    machine.say(f"{size(ruleset)} saved to {where.rules}")
     return 0

@@ -9,6 +9,7 @@ from typing import Any
 
 from lvs_nat.cli.machine import Machine
 from lvs_nat.cli.options import paths
+from lvs_nat.core.report import Counts
 from lvs_nat.daemon.paths import Paths
 from lvs_nat.errors import NotRunning
 from lvs_nat.system.control import ask
@@ -53,11 +54,8 @@ def _dead(where: Paths) -> tuple[int, str]:
 def text(found: dict[str, Any], colour: bool = False) -> str:
     """Return the report as lines for people."""
     since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(found["since"]))
-    counts = found["counts"]
-    lines = [
-        f"lvs-nat (pid {found['pid']}) is running since {since}: {counts['services']} services, "
-        f"{counts['serving']} of {counts['servers']} real servers serving"
-    ]
+    counts = Counts(**found["counts"])
+    lines = [f"lvs-nat (pid {found['pid']}) is running since {since}: {counts}"]
     lines += [f"! {words}" for words in found["refusals"]]
     if found["unsaved"]:
         lines.append("not saved yet (`lvs-nat save` keeps it, `lvs-nat reload` drops it):")

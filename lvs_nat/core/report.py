@@ -22,10 +22,20 @@ class Counts:
     unchecked: int
 
     def __str__(self) -> str:
-        services = f"{self.services} service{'s' * (self.services != 1)}"
-        servers = f"{self.serving} of {self.servers} real servers serving"
+        servers = f"{self.serving} of {number(self.servers, 'real server')} serving"
         unchecked = f", {self.unchecked} unchecked" if self.unchecked else ""
-        return f"{services}, {servers}{unchecked}"
+        return f"{number(self.services, 'virtual service')}, {servers}{unchecked}"
+
+
+def number(count: int, what: str) -> str:
+    """Return "1 real server", "2 real servers"."""
+    return f"{count} {what}{'s' * (count != 1)}"
+
+
+def size(rules: Ruleset) -> str:
+    """Return how many services and real servers *rules* have, in words."""
+    servers = sum(len(service.destinations) for service in rules.services.values())
+    return f"{number(len(rules.services), 'virtual service')}, {number(servers, 'real server')}"
 
 
 def count(cluster: Cluster) -> Counts:

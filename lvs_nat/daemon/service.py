@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 
 # Between two looks at the kernel's table: short enough to put a lost table back within a
 # second, and never more than a twentieth of the time where reading takes long.
-LOOK = 0.5
+LOOK = 0.3
 SHARE = 20
 SECOND_LOOK = 0.21
 # The first round of probes may last one time-out, and this much for the way there and back.
@@ -193,7 +193,7 @@ class Service:
         interval = notify.watchdog_interval()
         if interval:
             notify.watchdog()
-            self._loop.after("watchdog", interval / 3, self._feed_watchdog)
+            self._loop.after("watchdog", interval, self._feed_watchdog)
 
     def _status(self) -> str:
         return str(count(self._director.cluster))

@@ -16,7 +16,7 @@ def cluster():
 
 
 def test_the_counts_are_one_sentence():
-    assert str(count(cluster())) == "2 services, 2 of 3 real servers serving, 1 unchecked"
+    assert str(count(cluster())) == "2 virtual services, 2 of 3 real servers serving, 1 unchecked"
 
 
 def test_every_server_says_how_it_fares_and_why():

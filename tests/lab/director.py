@@ -21,18 +21,19 @@ class Director:
     """The words of a test about a running director; used with `with`, it is stopped at the end."""
 
     def __init__(self, rules=TUTORIAL, config=""):
-        self.lab = Lab(private=(*PRIVATE, "/var/lock/subsys"))
+        self.lab = Lab(private=(*PRIVATE, "/run/lock"))
         self._rules, self._config = rules, config
 
     def __enter__(self):
         self.lab.__enter__()
+        Path("/run/lock/subsys").mkdir()
         RULES.write_text(self._rules)
         Path("/etc/lvs-nat/lvs-nat.conf").write_text(self._config)
-        self._program = Path("/run/lvs-nat-program")
-        self._program.write_text(
+        self.program = Path("/run/lvs-nat-program")
+        self.program.write_text(
             f'#!/bin/sh\ncd {TREE} && exec {sys.executable} -m lvs_nat.cli.main "$@"\n'
         )
-        self._program.chmod(0o755)
+        self.program.chmod(0o755)
         self._script = Path("/run/lvs-nat-init")
         self._script.write_bytes((TREE / "packaging" / "lvs-nat.init").read_bytes())
         return self
@@ -44,11 +45,11 @@ class Director:
 
     def service(self, action, check=True):
         """Run the init script as service(8) does."""
-        environ = {"LVS_NAT": str(self._program), "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
+        environ = {"LVS_NAT": str(self.program), "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
         return self.lab.run("director", ["sh", self._script, action], check=check, env=environ)
 
     def command(self, *words, check=True):
-        return self.lab.run("director", [self._program, *words], check=check)
+        return self.lab.run("director", [self.program, *words], check=check)
 
     def status(self):
         return json.loads(self.command("status", "--json").stdout)

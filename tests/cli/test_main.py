@@ -1,0 +1,143 @@
+"""Commands as they are typed: exit code, standard output and standard error, whole."""
+
+import io
+
+import pytest
+
+from lvs_nat.cli.machine import Machine
+from lvs_nat.cli.main import main
+
+TUTORIAL = """\
+-A -t 172.25.0.10:80 -s rr
+-a -t 172.25.0.10:80 -r 192.168.122.10:80 -m -w 5
+-a -t 172.25.0.10:80 -r 192.168.122.20:80 -m -w 10
+"""
+
+
+@pytest.fixture
+def say(tmp_path):
+    """Type a command on a machine whose files lie in a folder of the test's own."""
+    places = []
+    for option, name in (
+        ("--rules", "ipvsadm"),
+        ("--config", "lvs-nat.conf"),
+        ("--run-dir", "run"),
+        ("--state-dir", "state"),
+    ):
+        places += [option, str(tmp_path / name)]
+    (tmp_path / "ipvsadm").write_text(TUTORIAL)
+    (tmp_path / "lvs-nat.conf").write_text("")
+    (tmp_path / "run").mkdir()
+
+    def type_in(command, *words, uid=0):
+        out, err = io.StringIO(), io.StringIO()
+        code = main([command, *words, *places], Machine(out, err, uid))
+        return code, out.getvalue(), err.getvalue()
+
+    type_in.folder = tmp_path
+    return type_in
+
+
+@pytest.mark.parametrize(
+    "action", ["start", "stop", "restart", "try-restart", "reload", "force-reload", "save", "run"]
+)
+def test_only_root_may_act(say, action):
+    code, out, err = say(action, uid=1000)
+    verb = {"try-restart": "restart", "force-reload": "reload"}.get(action, action)
+
+    assert (code, out, err) == (4, "", f"lvs-nat: only root may {verb} lvs-nat\n")
+
+
+@pytest.mark.parametrize("uid", [0, 1000])
+def test_anybody_may_ask_whether_it_runs_and_test_the_files(say, uid):
+    assert say("status", uid=uid) == (3, "lvs-nat is stopped\n", "")
+    assert say("configtest", uid=uid)[0] == 0
+
+
+def test_a_director_that_crashed_is_dead_with_a_pid_file(say):
+    (say.folder / "run" / "lvs-nat.pid").write_text("12345")
+
+    assert say("status")[0] == 1
+
+
+def test_a_stopped_director_is_said_in_json_too(say):
+    assert say("status", "--json") == (
+        3,
+        '{"running": false, "words": "lvs-nat is stopped"}\n',
+        "",
+    )
+
+
+@pytest.mark.parametrize("action", ["reload", "force-reload", "save"])
+def test_what_needs_a_running_director_says_so_with_7(say, action):
+    assert say(action) == (7, "", "lvs-nat: lvs-nat is not running\n")
+
+
+@pytest.mark.parametrize("action", ["stop", "try-restart"])
+def test_what_is_done_already_is_no_error(say, action):
+    assert say(action)[0] == 0
+
+
+def test_configtest_tells_what_it_found(say):
+    assert say("configtest") == (
+        0,
+        f"{say.folder}/ipvsadm: 1 virtual service, 2 real servers: OK\n",
+        "",
+    )
+
+
+def test_all_problems_of_all_files_are_told_at_once(say):
+    (say.folder / "ipvsadm").write_text("-A -t 10.0.0.1:80 -s rrr\n-a -t 10.0.0.1:80 -w 5\n")
+    (say.folder / "lvs-nat.conf").write_text("intervall = 2\n")
+    code, out, err = say("configtest")
+
+    assert (code, out) == (6, "")
+    assert f"{say.folder}/lvs-nat.conf:1: " in err
+    assert f"{say.folder}/ipvsadm:1: " in err
+    assert f"{say.folder}/ipvsadm:2: " in err
+
+
+def test_a_configuration_file_that_was_named_must_be_there(say):
+    (say.folder / "lvs-nat.conf").unlink()
+    code, _, err = say("configtest")
+
+    assert code == 6
+    assert "lvs-nat.conf" in err
+
+
+def test_a_setting_for_a_service_that_no_rule_has_is_a_warning_with_its_line(say):
+    (say.folder / "lvs-nat.conf").write_text("[services]\n[[tcp 10.0.0.9:80]]\nfall = 3\n")
+    code, _, err = say("configtest")
+
+    assert code == 0
+    assert f"lvs-nat: warning: {say.folder}/lvs-nat.conf:2: " in err
+
+
+def test_rules_spells_the_table_that_a_file_means(say):
+    (say.folder / "ipvsadm").write_text(
+        TUTORIAL + "ipvsadm --edit-service -t 172.25.0.10:80 --scheduler=wrr  # as the tutorial\n"
+    )
+
+    assert say("rules") == (0, TUTORIAL.replace("-s rr", "-s wrr"), "")
+    assert say("rules", str(say.folder / "ipvsadm"))[0] == 0
+
+
+@pytest.mark.parametrize(
+    "words, told",
+    [([], "COMMAND"), (["frobnicate"], "frobnicate"), (["status", "--josn"], "--josn")],
+)
+def test_a_command_line_that_is_none_of_ours_is_an_error_of_2(words, told):
+    err = io.StringIO()
+
+    assert main(words, Machine(io.StringIO(), err, 0)) == 2
+    assert told in err.getvalue()
+    assert "usage:" in err.getvalue()
+
+
+@pytest.mark.parametrize("command", ["start", "status", "rules", "stop"])
+def test_every_command_has_help(command, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main([command, "--help"])
+
+    assert ended.value.code == 0
+    assert "--rules FILE" in capsys.readouterr().out
