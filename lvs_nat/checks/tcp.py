@@ -1,75 +1,86 @@
-"""Does the real server accept a TCP connection?  Asked half-open: it never sees one."""
+"""Does the real server accept a TCP connection?  Asked half-open: its application sees none."""
 
 from __future__ import annotations
 
 import errno
 import os
+import select
 import socket
 import struct
 
-from lvs_nat.core.health import Outcome, Verdict
-from lvs_nat.model import Endpoint
+from lvs_nat.core.health import Outcome
+from lvs_nat.core.setup import Target
 
-# Our own shortage or fault says nothing about the server.
+Answer = tuple[Outcome, str]
+
+CONNECTED: Answer = (Outcome.PASS, "connected")
+# Our own shortage or fault: it says nothing about the server.  EPERM is a packet filter on
+# this machine's own way out, EACCES a route of type "prohibit".
 OURS = frozenset(
     {
         errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL,
-        errno.EACCES, errno.EPERM, errno.ENETDOWN, errno.EAGAIN, errno.EAFNOSUPPORT,
-        errno.EINVAL,
+        errno.EADDRINUSE, errno.EACCES, errno.EPERM, errno.ENETDOWN, errno.EAGAIN, errno.EINTR,
+        errno.EAFNOSUPPORT, errno.EINVAL,
     }
 )  # fmt: skip
-ABORT = struct.pack("ii", 1, 0)  # struct linger: close sends a reset
+# Nobody there: a router said so, or nobody on the wire has the address.
+SILENCE = frozenset({errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.ETIMEDOUT})
 FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
+ABORT = struct.pack("ii", 1, 0)  # struct linger: closing sends a reset
 
 
-def begin(endpoint: Endpoint) -> socket.socket:
-    """Send the first packet; the socket becomes writable when the answer is there.
+def address(target: Target) -> tuple[int, tuple[str, int]]:
+    """Return where `start` is to connect: the address family and the socket address."""
+    endpoint = target.endpoint
+    return FAMILIES[endpoint.address.version], (str(endpoint.address), endpoint.port)
+
+
+def start(where: tuple[int, tuple[str, int]]) -> socket.socket:
+    """Send the SYN and return the socket that becomes writable when it is answered.
 
     The handshake's last packet is put off (TCP_QUICKACK, tcp(7)) and the reset that closing
-    sends comes first, so the server's application never learns of the connection.  Raises
-    OSError where no packet could be sent.
+    sends overtakes it, so accept() never returns for this connection.  Raises OSError where
+    the answer, or the reason why none can come, is there at once.
     """
-    family = FAMILIES[endpoint.address.version]
+    family, place = where
     asking = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     try:
-        asking.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 0)
         asking.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, ABORT)
-        number = asking.connect_ex((str(endpoint.address), endpoint.port))
-        if number not in (0, errno.EINPROGRESS, errno.ECONNREFUSED):
-            raise OSError(number, os.strerror(number))
+        asking.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 0)
+        number = asking.connect_ex(place)
     except OSError:
         asking.close()
         raise
+    if number and number != errno.EINPROGRESS:
+        asking.close()
+        raise OSError(number, os.strerror(number))
     return asking
 
 
-def finish(asking: socket.socket, latency: float) -> Verdict:
-    """Return what the answer says, and close."""
-    number = asking.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-    asking.close()
-    if number == 0:
-        return Verdict(Outcome.PASS, "connected", latency)
-    return judge(number, latency)
+def proceed(asking: socket.socket, events: int) -> Answer | None:
+    """Return what the answer says, or None if there is none yet."""
+    if events & select.EPOLLERR:
+        number = asking.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        return judge(number) if number else CONNECTED
+    return CONNECTED if events & select.EPOLLOUT else None
 
 
-def unasked(number: int) -> Verdict:
-    """Return the verdict where no packet could be sent: without a route that is our fault."""
+def unasked(number: int) -> Answer:
+    """Return what it means that `start` failed with this errno.
+
+    Without a route no packet has left: our own link is down or our routes are wrong, and to
+    throw servers out for that would only break the connections that outlive it.
+    """
     if number == errno.ENETUNREACH:
-        return Verdict(Outcome.UNKNOWN, "this director has no route to it")
+        return Outcome.UNKNOWN, "this director has no route to it"
     return judge(number)
 
 
-def judge(number: int, latency: float = 0.0) -> Verdict:
-    """Return the verdict that an errno stands for.
-
-    An unreachable host or network is the server's silence with a reason: whether a router
-    told us or the address could not be resolved on the wire, clients fare the same.
-    """
+def judge(number: int) -> Answer:
+    """Return what an errno that ended the attempt says about the server."""
     words = os.strerror(number).lower()
     if number == errno.ECONNREFUSED:
-        return Verdict(Outcome.REFUSED, words, latency)
+        return Outcome.REFUSED, words
     if number in OURS:
-        return Verdict(Outcome.UNKNOWN, f"this director could not ask: {words}", latency)
-    if number in (errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ETIMEDOUT, errno.EHOSTDOWN):
-        return Verdict(Outcome.SILENT, words, latency)
-    return Verdict(Outcome.FAIL, words, latency)
+        return Outcome.UNKNOWN, f"this director could not ask: {words}"
+    return Outcome.SILENT if number in SILENCE else Outcome.FAIL, words

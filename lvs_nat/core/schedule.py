@@ -1,4 +1,4 @@
-"""When a real server is asked next, and how long it may take to answer."""
+"""When a real server is asked next, with what patience, so that probes never come in waves."""
 
 from __future__ import annotations
 
@@ -6,71 +6,93 @@ from typing import NamedTuple
 
 from lvs_nat.core.health import Outcome
 from lvs_nat.core.setup import Check
+from lvs_nat.model import Endpoint
 
-# A refusal is looked at again this soon (seconds): a process that has just restarted
-# listens again by then, one that is gone refuses again.
+# A refusal is looked at again this much later (seconds): soon enough to remove a dead server
+# before its clients give up, late enough that one lost socket is not asked about twice.
 CONFIRM = 0.03
-# While failures are counted, a server that used to answer within r gets max(SHORTEST, TRIPS * r).
+# While failures are counted, a server that answers within r gets max(SHORTEST, TRIPS x r) s.
 SHORTEST = 0.05
 TRIPS = 8
-# How much of a new round trip goes into the smoothed one (RFC 6298, 2.3: alpha 1/8).
+# The weight of a new round trip in the smoothed one (RFC 6298, 2.3: alpha = 1/8).
 SMOOTHING = 0.125
+# First probes leave at this rate (a second), so that 10,000 servers are no burst at start.
+FIRST_RATE = 4000.0
+# Knuth's multiplicative hashing (TAOCP 3, 6.4): 2**64 over the golden ratio.  Neighbouring
+# addresses, and neighbouring ports, fall as far apart as their number allows.
+_GOLDEN = 0x9E3779B97F4A7C15
+_WORD = 1 << 64
 
 
 class Pace(NamedTuple):
-    """What the timing of one target depends on.
+    """How far the counting of one target's verdicts has come.
 
-    well is the last settled belief; streak counts the verdicts in a row that say otherwise.
-    round_trip is the smoothed latency of its passes in seconds, 0 before the first.
+    well is what the last settled streak said, None before the first verdict; streak counts
+    the verdicts in a row that say otherwise.
     """
 
-    well: bool = True
+    well: bool | None = None
     streak: int = 0
-    round_trip: float = 0.0
 
     @property
     def counting(self) -> bool:
         return self.streak > 0
 
 
-def follow(pace: Pace, check: Check, outcome: Outcome, latency: float) -> Pace:
-    """Return the pace after one more verdict; one that tells nothing changes nothing."""
+# The two that nearly every target is in; kept so that a probe without news makes no object.
+WELL = Pace(True)
+ILL = Pace(False)
+
+
+def follow(pace: Pace, outcome: Outcome, check: Check) -> Pace:
+    """Return the pace after one more verdict; an unknown one changes nothing."""
     if outcome is Outcome.UNKNOWN:
         return pace
     passed = outcome is Outcome.PASS
-    trip = pace.round_trip
-    if passed:
-        trip = trip + SMOOTHING * (latency - trip) if trip else latency
-    if passed == pace.well:
-        return Pace(pace.well, 0, trip)
-    streak = pace.streak + 1
-    if streak >= (check.fall if pace.well else check.rise):
-        return Pace(passed, 0, trip)
-    return Pace(pace.well, streak, trip)
+    if pace.well is None or passed is pace.well:
+        return WELL if passed else ILL
+    if pace.streak + 1 >= (check.rise if passed else check.fall):
+        return WELL if passed else ILL
+    return Pace(pace.well, pace.streak + 1)
 
 
-def delay(pace: Pace, check: Check, outcome: Outcome) -> float:
-    """Return the seconds from the start of a probe that ended in *outcome* to the next."""
-    if not pace.counting:
-        return check.interval
-    return CONFIRM if outcome is Outcome.REFUSED else min(check.fast, check.interval)
-
-
-def deadline(pace: Pace, check: Check) -> float:
-    """Return the seconds that the next probe may take in all."""
-    if pace.well and pace.counting and pace.round_trip:
-        return min(check.timeout, max(SHORTEST, TRIPS * pace.round_trip))
+def patience(pace: Pace, check: Check, round_trip: float) -> float:
+    """Return how many seconds the next probe may take; round_trip is 0 while not known."""
+    if pace.well and pace.streak and round_trip:
+        return min(check.timeout, max(SHORTEST, TRIPS * round_trip))
     return check.timeout
 
 
-def first(number: int, total: int, check: Check) -> float:
-    """Return the seconds until target *number* of *total* new ones is first asked.
+def smoothed(round_trip: float, sample: float) -> float:
+    """Return the round trip in seconds once *sample* is known; 0 means nothing is known yet."""
+    return round_trip + SMOOTHING * (sample - round_trip) if round_trip else sample
 
-    A few are asked at once; thousands are spread so that no wave of packets goes out.
+
+def due(
+    pace: Pace, outcome: Outcome, check: Check, phase: float, began: float, now: float
+) -> float:
+    """Return when a target is asked again, the probe that began at *began* having ended *now*.
+
+    A settled target keeps to its own moments: those that lie *phase* of an interval after
+    the multiples of the interval.  Moments that have passed are let go, never caught up on.
     """
-    return min(check.interval, total / 4000) * number / total
+    if not pace.streak:
+        moment = phase * check.interval
+        return ((now - moment) // check.interval + 1.0) * check.interval + moment
+    if outcome is Outcome.REFUSED and pace.well and pace.streak == 1:
+        return now + min(CONFIRM, check.fast)
+    return max(now, began + min(check.fast, check.interval))
 
 
-def second(number: int, total: int, check: Check) -> float:
-    """Return the seconds from the first probe to the second, which spreads all later ones."""
-    return check.interval * (0.5 + 0.5 * number / total)
+def phase(endpoint: Endpoint) -> float:
+    """Return the endpoint's own place (0 <= place < 1) in every interval."""
+    number = int(endpoint.address) + (endpoint.port << 32)
+    return (number + (number >> 64)) * _GOLDEN % _WORD / _WORD
+
+
+def first(number: int, total: int, check: Check) -> float:
+    """Return the seconds from now to the first probe of new target *number* of *total*.
+
+    A few are asked at once; thousands are spread over at most one interval.
+    """
+    return min(check.interval, total / FIRST_RATE) * number / total

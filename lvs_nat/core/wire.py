@@ -1,13 +1,14 @@
-"""The records between director and prober, packed and unpacked.
+"""The records between director and prober: packed on one side, distrusted on the other.
 
-One record is one datagram of at most RECORD bytes.  What the prober sends is not believed
-further than its form: a malformed record raises ValueError, and all it can say is a verdict.
+One record is one datagram of at most RECORD bytes.  What comes from the prober is believed
+only in its form: whatever is malformed raises ValueError, and all that is well formed is a
+verdict, a load or words that can do no more than be read.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from ipaddress import IPv4Address, IPv6Address
 from typing import NamedTuple, Union
 
@@ -15,14 +16,20 @@ from lvs_nat.core.health import Outcome, Verdict
 from lvs_nat.core.setup import Check, CheckKind, Target
 from lvs_nat.model import Endpoint
 
+# Four of these fit the 212,992 bytes that a socket buffer has by default (socket(7)).
 RECORD = 48 * 1024
 WORDS = 200
+# Nothing is due or takes longer than this many seconds; infinity and NaN are not times.
+LONGEST = 1e9
 
-_TARGETS = struct.Struct("<cIII")  # kind, generation, how many in all, number of the first
-_TARGET = struct.Struct("<B16sHBdddHH")  # family, address, port, check
-_VERDICTS = struct.Struct("<cI")  # kind, generation
-_VERDICT = struct.Struct("<IBddB")  # number, outcome, latency, next in, length of the words
+_ORDER = struct.Struct("=cIII")  # kind, generation, targets in all, number of the first here
+_TARGET = struct.Struct("=BB16sHdddII")  # version, check kind, address, port, the check's numbers
+_VERDICTS = struct.Struct("=cI")  # kind, generation
+_VERDICT = struct.Struct("=IBHddB")  # number, outcome, times, latency, next in, bytes of words
+_LOAD = struct.Struct("=cQIIId")
 _KINDS = tuple(CheckKind)
+_OUTCOMES = tuple(Outcome)
+_SOME = 0xFFFF  # what a count of 16 bits can say at most
 
 
 class Order(NamedTuple):
@@ -35,11 +42,16 @@ class Order(NamedTuple):
 
 
 class Told(NamedTuple):
-    """One verdict on the target of a number; next_in is seconds to the next probe."""
+    """A verdict on the target of a number, and the seconds to that target's next probe.
+
+    times says how many probes in a row have now ended as well, or as badly, since the last
+    time the target was told of.
+    """
 
     number: int
     verdict: Verdict
     next_in: float
+    times: int = 1
 
 
 class Verdicts(NamedTuple):
@@ -53,117 +65,154 @@ class Hello(NamedTuple):
     """A prober has started and knows nothing yet."""
 
 
-class Lost(NamedTuple):
-    """A prober has ended, and how."""
+class Load(NamedTuple):
+    """How the prober fares; lag is its loop's worst lateness in seconds since the last load.
+
+    probes counts those that have ended, looked_again those asked anew because the prober
+    itself was late, both since it started; in_flight are under way of at most *room*.
+    """
+
+    probes: int
+    looked_again: int
+    in_flight: int
+    room: int
+    lag: float
+
+
+class Trouble(NamedTuple):
+    """A fault of the prober's own, in words."""
 
     words: str
 
 
-Report = Union[Verdicts, Hello, Lost]
+class Lost(NamedTuple):
+    """A prober has ended, and how; the spawner tells it."""
+
+    words: str
+
+
+Report = Union[Verdicts, Hello, Load, Trouble, Lost]
 
 HELLO = b"H"
 
 
 def pack_order(generation: int, targets: Sequence[Target]) -> Iterator[bytes]:
     """Yield the records that tell a prober to ask *targets* and nobody else."""
-    room = (RECORD - _TARGETS.size) // _TARGET.size
+    room = (RECORD - _ORDER.size) // _TARGET.size
     for first in range(0, len(targets) or 1, room):
         part = targets[first : first + room]
-        head = _TARGETS.pack(b"T", generation, len(targets), first)
+        head = _ORDER.pack(b"T", generation, len(targets), first)
         yield head + b"".join(map(_pack_target, part))
 
 
 def _pack_target(target: Target) -> bytes:
-    endpoint, check = target.endpoint, target.check
+    address, check = target.endpoint.address, target.check
+    times = (check.interval, check.timeout, check.fast)
     return _TARGET.pack(
-        endpoint.address.version,
-        endpoint.address.packed.ljust(16, b"\0"),
-        endpoint.port,
-        _KINDS.index(check.kind),
-        check.interval,
-        check.timeout,
-        check.fast,
-        check.fall,
-        check.rise,
-    )
+        address.version, _KINDS.index(check.kind), address.packed, target.endpoint.port,
+        *times, check.fall, check.rise,
+    )  # fmt: skip
 
 
 def unpack_order(record: bytes) -> Order:
     """Read a record that `pack_order` made; raise ValueError for anything else."""
     try:
-        kind, generation, total, first = _TARGETS.unpack_from(record)
-        entries = list(_TARGET.iter_unpack(record[_TARGETS.size :]))
-    except struct.error as error:
+        kind, generation, total, first = _ORDER.unpack_from(record)
+        targets = tuple(_target(*entry) for entry in _TARGET.iter_unpack(record[_ORDER.size :]))
+    except (struct.error, IndexError) as error:
         raise ValueError(f"not an order: {error}") from error
-    if kind != b"T":
-        raise ValueError(f"an order of unknown kind {kind!r}")
-    return Order(generation, total, first, tuple(_target(*entry) for entry in entries))
+    if kind != b"T" or first + len(targets) > total:
+        raise ValueError("not an order")
+    return Order(generation, total, first, targets)
 
 
-def _target(
-    family: int,
-    packed: bytes,
-    port: int,
-    kind: int,
-    interval: float,
-    timeout: float,
-    fast: float,
-    fall: int,
-    rise: int,
-) -> Target:
-    if family not in (4, 6) or kind >= len(_KINDS):
-        raise ValueError("an order for an address or a check that does not exist")
-    address = IPv4Address(packed[:4]) if family == 4 else IPv6Address(packed)
-    check = Check(_KINDS[kind], interval, timeout, fast, fall, rise)
-    return Target(Endpoint(address, port), check)
+def _target(version: int, kind: int, packed: bytes, port: int, *check: float) -> Target:
+    address = IPv6Address(packed) if version == 6 else IPv4Address(packed[:4])
+    interval, timeout, fast, fall, rise = check
+    asked = Check(_KINDS[kind], interval, timeout, fast, int(fall), int(rise))
+    return Target(Endpoint(address, port), asked)
 
 
-def pack_verdicts(generation: int, told: Sequence[Told]) -> Iterator[bytes]:
-    """Yield the records that tell a director *told*; long words are cut at WORDS bytes."""
+def pack_verdicts(generation: int, told: Iterable[Told]) -> Iterator[tuple[bytes, int]]:
+    """Yield records that hold *told*, each with the number of verdicts in it."""
     head = _VERDICTS.pack(b"V", generation)
-    record = head
-    for number, verdict, next_in in told:
-        words = verdict.words.encode()[:WORDS]
-        entry = _VERDICT.pack(number, verdict.outcome.value, verdict.latency, next_in, len(words))
-        if len(record) + len(entry) + len(words) > RECORD:
-            yield record
-            record = head
-        record += entry + words
-    yield record
+    parts, size = [head], len(head)
+    for number, verdict, next_in, times in told:
+        words = _bounded(verdict.words)
+        entry = _VERDICT.pack(
+            number, verdict.outcome.value, min(times, _SOME), verdict.latency, next_in, len(words)
+        )
+        if size + len(entry) + len(words) > RECORD:
+            yield b"".join(parts), len(parts) - 1
+            parts, size = [head], len(head)
+        parts.append(entry + words)
+        size += len(entry) + len(words)
+    if len(parts) > 1:
+        yield b"".join(parts), len(parts) - 1
+
+
+def pack_load(load: Load) -> bytes:
+    return _LOAD.pack(b"B", *load)
+
+
+def pack_trouble(words: str) -> bytes:
+    return b"T" + _bounded(words)
 
 
 def pack_lost(words: str) -> bytes:
-    """Return the record that a prober has ended."""
-    return b"L" + words.encode()[:WORDS]
+    return b"L" + _bounded(words)
 
 
 def unpack_report(record: bytes) -> Report:
-    """Read a record that came from the prober's side; raise ValueError for nonsense."""
+    """Read a record that came from the prober's side; raise ValueError for anything else."""
+    kind = record[:1]
+    try:
+        if kind == b"V":
+            return Verdicts(_VERDICTS.unpack_from(record)[1], tuple(_told(record)))
+        if kind == b"B":
+            load = Load(*_LOAD.unpack(record)[1:])
+            return load._replace(lag=_time(load.lag))
+        if kind == b"T":
+            return Trouble(_words(record[1:]))
+        if kind == b"L":
+            return Lost(_words(record[1:]))
+    except (struct.error, IndexError) as error:
+        raise ValueError(f"a record that ends too soon: {error}") from error
     if record == HELLO:
         return Hello()
-    if record[:1] == b"L":
-        return Lost(_words(record[1 : 1 + WORDS]))
-    if record[:1] != b"V":
-        raise ValueError(f"a record of unknown kind {record[:1]!r}")
-    try:
-        return Verdicts(_VERDICTS.unpack_from(record)[1], tuple(_told(record)))
-    except struct.error as error:
-        raise ValueError(f"a record cut short: {error}") from error
+    raise ValueError(f"a record of no known kind, {kind!r}")
 
 
 def _told(record: bytes) -> Iterator[Told]:
     place = _VERDICTS.size
     while place < len(record):
-        number, outcome, latency, next_in, length = _VERDICT.unpack_from(record, place)
+        number, outcome, times, latency, next_in, length = _VERDICT.unpack_from(record, place)
         place += _VERDICT.size
         words = record[place : place + length]
         place += length
-        if len(words) != length or not (latency >= 0 and 0 <= next_in < 1e9):
-            raise ValueError("a verdict cut short or out of range")
-        yield Told(number, Verdict(Outcome(outcome), _words(words), latency), next_in)
+        if len(words) != length or not times:
+            raise ValueError("a verdict without all its words or of no probe")
+        verdict = Verdict(_OUTCOMES[outcome], _words(words), _time(latency))
+        yield Told(number, verdict, _time(next_in), times)
+
+
+def _time(seconds: float) -> float:
+    if not 0.0 <= seconds <= LONGEST:
+        raise ValueError(f"{seconds} is no number of seconds")
+    return seconds
+
+
+def _bounded(words: str) -> bytes:
+    """Return *words* as at most WORDS bytes that end with a whole letter."""
+    if not words.isprintable():
+        words = "".join(letter if letter.isprintable() else "?" for letter in words)
+    return words.encode(errors="replace")[:WORDS].decode(errors="ignore").encode()
 
 
 def _words(raw: bytes) -> str:
-    """Return text that cannot do more to a terminal or a log than be read."""
-    text = raw.decode(errors="replace")
-    return "".join(letter if letter.isprintable() else "?" for letter in text)
+    if len(raw) > WORDS:
+        raise ValueError(f"words of {len(raw)} bytes, more than {WORDS}")
+    words = raw.decode()
+    if not words.isprintable():
+        raise ValueError("words that would do more to a terminal than be read")
+    return words

@@ -1,198 +1,248 @@
-"""Probes are started when due, ended at their answer or deadline, and told if they are news."""
+"""Probes are started when they are due and end at their answer or at their deadline."""
 
 from __future__ import annotations
 
 import heapq
+import math
 import select
-import socket
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 
-from lvs_nat.checks import tcp
+from lvs_nat.checks.kinds import KINDS, Asking
 from lvs_nat.core import schedule
 from lvs_nat.core.health import Outcome, Verdict
-from lvs_nat.core.schedule import Pace
 from lvs_nat.core.setup import Target
-from lvs_nat.core.wire import Told
 
-# Verdicts that are no news are told again after this many seconds, so that status is fresh.
-REFRESH = 5.0
-# A turn of the loop that comes later than this (seconds) has been kept waiting by the machine:
-# deadlines that passed meanwhile say nothing about the servers.
-LATE = 0.1
-# Due times within one slot (seconds) are served in one turn.
+# Whatever is due within one slot (seconds) is seen to in one turn.
 SLOT = 0.01
+# A turn that comes later than this (seconds) was kept from running: deadlines that passed
+# meanwhile say nothing about the servers.
+LATE = 0.05
+# How many answers one call of poll may bring.
+ANSWERS = 1024
 
 
-class Asked:
-    """One target and what the timing of its probes depends on."""
+class Probe:
+    """One target, and all that its next probe depends on.
+
+    wake is the slot at which the engine must look at it again: its deadline while asking is
+    a question under way, else the moment it is due; told is for whoever tells the verdicts.
+    """
 
     __slots__ = (
-        "began", "deadline", "due", "gone", "number", "outcome", "pace", "probes", "socket",
-        "target", "told_at", "total",
+        "again", "asking", "began", "due", "kind", "latency", "number", "outcome", "pace",
+        "phase", "round_trip", "target", "times", "told", "told_at", "wake", "where", "words",
     )  # fmt: skip
 
-    def __init__(self, target: Target, number: int, total: int, now: float) -> None:
+    def __init__(self, target: Target) -> None:
         self.target = target
-        self.number = number
-        self.total = total
-        self.pace = Pace()
-        self.due = now + schedule.first(number, total, target.check)
+        self.kind = KINDS[target.check.kind]
+        self.where = self.kind.prepare(target)
+        self.phase = schedule.phase(target.endpoint)
+        self.number = 0
+        self.pace = schedule.Pace()
+        self.round_trip = 0.0
+        self.asking: Asking | None = None
+        self.again = False
         self.began = 0.0
-        self.deadline = 0.0
-        self.socket: socket.socket | None = None
-        self.outcome: Outcome | None = None
-        self.probes = 0
+        self.due = 0.0
+        self.wake = -1
+        self.outcome = Outcome.UNKNOWN
+        self.words = ""
+        self.latency = 0.0
+        self.times = 0
+        self.told: Outcome | None = None
         self.told_at = 0.0
-        self.gone = False
+
+    @property
+    def verdict(self) -> Verdict:
+        return Verdict(self.outcome, self.words, self.latency)
 
 
 class Engine:
-    """Asks its targets for ever; `turn` is one step of the loop that its owner runs.
+    """Asks its targets for ever; `turn` is one round of the loop that its owner runs.
 
-    limit is how many probes may be under way at once; lag the worst lateness of a turn, in
-    seconds, since it was last set to 0.
+    ended is called with each probe that has a verdict, and whether that is news: the target
+    was not settled before it, or is not after it.  room is how many questions may be under
+    way at once.  worst_lag is the worst lateness of a turn in seconds; its owner may set it
+    back to 0.
     """
 
-    def __init__(self, limit: int, clock: Callable[[], float] = time.monotonic) -> None:
-        self.lag = 0.0
-        self._limit = limit
+    def __init__(
+        self,
+        ended: Callable[[Probe, bool], None],
+        room: int,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.worst_lag = 0.0
+        self.room = room
+        self.probes = 0
+        self.looked_again = 0
+        self._ended = ended
         self._clock = clock
-        self._asked: dict[Target, Asked] = {}
-        self._heap: list[tuple[float, int, Asked]] = []
-        self._count = 0
-        self._open: dict[int, Asked] = {}
+        self._targets: dict[Target, Probe] = {}
+        self._asking: dict[int, Probe] = {}
+        self._waiting: deque[Probe] = deque()
+        # Slots of time: what is to be looked at in each, and a heap of those that exist.
+        self._slots: dict[int, list[Probe]] = {}
+        self._next: list[int] = []
         self._poll = select.epoll()
-        self._news: dict[Asked, Verdict] = {}
-        self._planned = clock()
 
-    def register(self, fd: int) -> None:
-        """Let a turn end also when *fd* can be read."""
-        self._poll.register(fd, select.EPOLLIN)
+    @property
+    def in_flight(self) -> int:
+        return len(self._asking)
+
+    def close(self) -> None:
+        """Withdraw every question and ask no more."""
+        self.ask(())
+        self._poll.close()
+
+    def listen(self, fd: int, events: int = select.EPOLLIN) -> None:
+        """Have `turn` return when one of *events* happens to *fd*, which is not a probe's."""
+        try:
+            self._poll.modify(fd, events)
+        except FileNotFoundError:
+            self._poll.register(fd, events)
 
     def ask(self, targets: Sequence[Target]) -> None:
-        """Ask *targets* and nobody else; those asked already keep their schedule."""
+        """Ask *targets* and nobody else; those that stay keep their schedule."""
         now = self._clock()
-        before, self._asked = self._asked, {}
-        fresh = sum(target not in before for target in targets)
-        order = 0
+        before, self._targets = self._targets, {}
+        new = [target for target in targets if target not in before]
         for number, target in enumerate(targets):
-            asked = before.pop(target, None)
-            if asked is None:
-                asked = Asked(target, order, fresh, now)
-                order += 1
-                self._push(asked.due, asked)
-            asked.number = number
-            self._asked[target] = asked
-        for asked in before.values():
-            asked.gone = True
-            self._news.pop(asked, None)
-            self._close(asked)
+            if target in before:
+                self._targets[target] = probe = before[target]
+                probe.number = number
+        places = {target: number for number, target in enumerate(targets)}
+        for order, target in enumerate(new):
+            self._targets[target] = probe = Probe(target)
+            probe.number = places[target]
+            self._look_at(probe, now + schedule.first(order, len(new), target.check))
+        for target, probe in before.items():
+            if target not in self._targets:
+                self._give_up(probe)
+                probe.wake = -1
 
-    def news(self) -> tuple[Told, ...]:
-        """Return the verdicts worth telling; they stay until `forget_news`."""
-        now = self._clock()
-        return tuple(
-            Told(asked.number, verdict, max(0.0, asked.due - now))
-            for asked, verdict in self._news.items()
-        )
+    def turn(self, longest: float) -> list[tuple[int, int]]:
+        """Wait for an answer or a due moment, at most *longest* seconds, and see to it.
 
-    def forget_news(self) -> None:
-        self._news = {}
-
-    def turn(self, longest: float) -> bool:
-        """Wait for an answer or a due time, at most *longest* seconds, and see to it.
-
-        Returns whether a registered descriptor can be read.
+        Returns the events of descriptors that are not a probe's.
         """
+        until = self._next[0] * SLOT if self._next else math.inf
+        wait = min(max(0.0, until - self._clock()), longest)
+        ready = self._poll.poll(wait, ANSWERS)
         now = self._clock()
-        until = min(self._heap[0][0] if self._heap else now + longest, now + longest)
-        self._planned = max(now, until + SLOT)
-        others = False
-        for fd, _ in self._poll.poll(max(0.0, until - now), 512):
-            asked = self._open.get(fd)
-            if asked is None:
-                others = True
-            else:
-                self._answered(asked)
-        now = self._clock()
-        late = now - self._planned
-        self.lag = max(self.lag, late)
-        self._serve(now, late > LATE)
+        others = self._answers(ready, now)
+        if len(ready) < ANSWERS:
+            self._pass_time(now, others)
         return others
 
-    def _serve(self, now: float, late: bool) -> None:
-        while self._heap and self._heap[0][0] <= now + SLOT / 2:
-            when, _, asked = heapq.heappop(self._heap)
-            if asked.gone:
-                continue
-            if asked.socket is None and when == asked.due:
-                self._begin(asked, now)
-            elif asked.socket is not None and when == asked.deadline:
-                self._overdue(asked, now, late)
+    def _answers(self, ready: list[tuple[int, int]], now: float) -> list[tuple[int, int]]:
+        others = []
+        for fd, events in ready:
+            probe = self._asking.get(fd)
+            if probe is None:
+                others.append((fd, events))
+            else:
+                self._proceed(probe, events, now)
+        return others
 
-    def _push(self, when: float, asked: Asked) -> None:
-        self._count += 1
-        heapq.heappush(self._heap, (when, self._count, asked))
+    def _pass_time(self, now: float, others: list[tuple[int, int]]) -> None:
+        """See to all slots up to *now*; nothing is overdue of which the answer was not read."""
+        lag = now - self._next[0] * SLOT if self._next else 0.0
+        self.worst_lag = max(self.worst_lag, lag)
+        if late := lag > LATE:
+            # The machine may have stood still between the poll and the look at the clock.
+            others += self._answers(self._poll.poll(0, len(self._asking) + ANSWERS), now)
+        slot = int(now / SLOT)
+        while self._next and self._next[0] <= slot:
+            current = heapq.heappop(self._next)
+            for probe in self._slots.pop(current):
+                if probe.wake != current:
+                    continue  # its answer came first
+                if probe.asking is not None:
+                    self._overdue(probe, now, late)
+                else:
+                    self._begin(probe, now)
+        while self._waiting and len(self._asking) < self.room:
+            probe = self._waiting.popleft()
+            if probe.wake == 0:
+                self._begin(probe, now)
 
-    def _begin(self, asked: Asked, now: float) -> None:
-        if len(self._open) >= self._limit:
-            asked.due = now + SLOT
-            self._push(asked.due, asked)
-            return
-        asked.began = now
-        try:
-            asked.socket = tcp.begin(asked.target.endpoint)
-        except OSError as error:
-            self._judged(asked, tcp.unasked(error.errno or 0))
-            return
-        fd = asked.socket.fileno()
-        self._open[fd] = asked
-        self._poll.register(fd, select.EPOLLOUT)
-        asked.deadline = now + schedule.deadline(asked.pace, asked.target.check)
-        self._push(asked.deadline, asked)
-
-    def _answered(self, asked: Asked) -> None:
-        asking = self._take(asked)
-        if asking is not None:
-            self._judged(asked, tcp.finish(asking, self._clock() - asked.began))
-
-    def _overdue(self, asked: Asked, now: float, late: bool) -> None:
-        waited = asked.deadline - asked.began
-        self._close(asked)
-        if late:
-            # We were not running when the answer may have come: ask again before it counts.
-            self._begin(asked, now)
-            return
-        words = f"no answer within {waited:.2g} s"
-        self._judged(asked, Verdict(Outcome.SILENT, words, waited))
-
-    def _judged(self, asked: Asked, verdict: Verdict) -> None:
-        check = asked.target.check
-        now = self._clock()
-        settled = not asked.pace.counting and asked.outcome is verdict.outcome
-        asked.pace = schedule.follow(asked.pace, check, verdict.outcome, verdict.latency)
-        asked.outcome = verdict.outcome
-        asked.probes += 1
-        if asked.probes == 1 and not asked.pace.counting:
-            pause = schedule.second(asked.number, max(asked.total, 1), check)
+    def _look_at(self, probe: Probe, when: float) -> None:
+        probe.due = when
+        probe.wake = slot = math.ceil(when / SLOT)
+        probes = self._slots.get(slot)
+        if probes is None:
+            self._slots[slot] = [probe]
+            heapq.heappush(self._next, slot)
         else:
-            pause = schedule.delay(asked.pace, check, verdict.outcome)
-        # From the start of this probe, so that the answer's lateness does not shift the phase.
-        asked.due = max(asked.began + pause, now + schedule.CONFIRM / 2)
-        self._push(asked.due, asked)
-        if not settled or asked.pace.counting or now - asked.told_at >= REFRESH:
-            asked.told_at = now
-            self._news[asked] = verdict
+            probes.append(probe)
 
-    def _take(self, asked: Asked) -> socket.socket | None:
-        asking, asked.socket = asked.socket, None
-        if asking is not None:
-            self._poll.unregister(asking.fileno())
-            del self._open[asking.fileno()]
-        return asking
+    def _begin(self, probe: Probe, now: float) -> None:
+        if len(self._asking) >= self.room:
+            probe.wake = 0
+            self._waiting.append(probe)
+            return
+        probe.began = self._clock()
+        try:
+            asking = probe.kind.start(probe.where)
+        except OSError as error:
+            self._end(probe, probe.kind.unasked(error.errno or 0), probe.began, now)
+            return
+        probe.asking = asking
+        fd = asking.fileno()
+        self._asking[fd] = probe
+        self._poll.register(fd, select.EPOLLOUT)
+        check = probe.target.check
+        patience = schedule.patience(probe.pace, check, probe.round_trip)
+        self._look_at(probe, probe.began + patience)
 
-    def _close(self, asked: Asked) -> None:
-        asking = self._take(asked)
-        if asking is not None:
-            asking.close()
+    def _proceed(self, probe: Probe, events: int, now: float) -> None:
+        try:
+            answer = probe.kind.proceed(probe.asking, events)
+        except OSError as error:
+            answer = probe.kind.unasked(error.errno or 0)
+        if answer is None:
+            return
+        self._give_up(probe)
+        self._end(probe, answer, now, now)
+
+    def _overdue(self, probe: Probe, now: float, late: bool) -> None:
+        self._give_up(probe)
+        if late and not probe.again:
+            probe.again = True
+            self.looked_again += 1
+            self._begin(probe, now)
+            return
+        words = f"no answer within {round(probe.due - probe.began, 2):g} s"
+        self._end(probe, (Outcome.SILENT, words), now, now)
+
+    def _give_up(self, probe: Probe) -> None:
+        """Close the question under way, if there is one; the poll forgets it by itself."""
+        if probe.asking is not None:
+            del self._asking[probe.asking.fileno()]
+            probe.asking.close()
+            probe.asking = None
+
+    def _end(self, probe: Probe, answer: tuple[Outcome, str], ended: float, now: float) -> None:
+        """Take *answer* for the verdict of the probe that ended at *ended*; set the next."""
+        self.probes += 1
+        outcome, words = answer
+        check = probe.target.check
+        probe.again = False
+        probe.latency = ended - probe.began
+        if outcome is Outcome.PASS:
+            probe.round_trip = schedule.smoothed(probe.round_trip, probe.latency)
+        alike = outcome is probe.outcome or (
+            Outcome.UNKNOWN not in (outcome, probe.outcome)
+            and Outcome.PASS not in (outcome, probe.outcome)
+        )
+        probe.times = probe.times + 1 if alike else 1
+        before, probe.pace = probe.pace, schedule.follow(probe.pace, outcome, check)
+        probe.outcome, probe.words = outcome, words
+        self._look_at(
+            probe, schedule.due(probe.pace, outcome, check, probe.phase, probe.began, now)
+        )
+        self._ended(probe, probe.pace is not before or outcome is not probe.told)

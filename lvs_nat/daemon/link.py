@@ -3,137 +3,197 @@
 from __future__ import annotations
 
 import os
+import select
 import socket
+import time
 from collections import deque
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple, Union
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Union
 
 from lvs_nat.core import wire
 from lvs_nat.core.health import Verdict
-from lvs_nat.core.setup import Target
+from lvs_nat.core.setup import CheckKind, Target
+
+# However much a prober says, the director goes on with its own work after this many records.
+RECORDS = 16
+# Of nonsense from the prober the director speaks this often (seconds).
+QUIET = 10.0
+# How long an ending prober is waited for, in milliseconds.
+FAREWELL = 1000
 
 
-class Probed(NamedTuple):
-    """A target has been asked; next_in is the seconds to the next time."""
+@dataclass(frozen=True)
+class Probed:
+    """A target has been asked; next_in is how many seconds later it is asked again.
+
+    times is how many probes in a row have ended so since the target was last told of: 1 for
+    every one that is news, more only where nothing changed or the director was not listening.
+    """
 
     target: Target
     verdict: Verdict
     next_in: float
+    times: int = 1
 
 
-class ProberLost(NamedTuple):
-    """The prober is gone and another one has been started; the table stays as it is."""
-
-    words: str
-
-    def __str__(self) -> str:
-        return f"the prober was lost and is started anew: {self.words}"
-
-
-class Nonsense(NamedTuple):
-    """The prober has said something that it cannot mean; it was not believed."""
+@dataclass(frozen=True)
+class ProberLost:
+    """A prober has died or hung; another one has been started and is told everything anew."""
 
     words: str
 
     def __str__(self) -> str:
-        return f"a record from the prober was dropped: {self.words}"
+        return f"the prober was lost ({self.words}); another one takes its place"
 
 
-# Verdicts on orders older than this many are not waited for.
-REMEMBERED = 8
+@dataclass(frozen=True)
+class ProberTrouble:
+    """The prober has told of a fault of its own, or has said what cannot be meant."""
 
-Event = Union[Probed, ProberLost, Nonsense]
+    words: str
+
+    def __str__(self) -> str:
+        return f"trouble with the prober: {self.words}"
+
+
+Event = Union[Probed, ProberLost, ProberTrouble]
 
 
 class Link:
-    """Sends orders and receives verdicts; no call waits.
+    """Orders to the prober and verdicts from it; no call ever waits for the other side.
 
-    Whoever owns it calls `events` when `fileno` can be read, and `flush` while `pending`.
+    `fileno` can be read whenever `events` has something to do, which may be to send on an
+    order that the line had no room for.  load is what the prober last told of itself.
     """
 
-    def __init__(self, line: socket.socket, spawner: int = 0) -> None:
+    def __init__(
+        self, line: socket.socket, spawner: int, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         line.setblocking(False)
+        self.load: wire.Load | None = None
+        self.spawner = spawner
         self._line = line
-        self._spawner = spawner
+        self._clock = clock
+        self._greeted = False
         self._generation = 0
-        # What was ordered lately, by generation: verdicts may still be under way.
-        self._orders: dict[int, tuple[Target, ...]] = {0: ()}
-        self._lost = False
-        self._to_send: deque[bytes] = deque()
+        self._order: tuple[bytes, ...] = ()
+        self._unsent: deque[bytes] = deque()
+        # What numbers meant in earlier orders, until the prober has taken up a later one.
+        self._asked: dict[int, tuple[Target, ...]] = {0: ()}
+        self._wanted: frozenset[Target] = frozenset()
+        self._nonsense = 0
+        self._quiet_until = 0.0
+        self._poll = select.epoll()
+        self._poll.register(line, select.EPOLLIN)
 
     def fileno(self) -> int:
-        return self._line.fileno()
+        return self._poll.fileno()
+
+    def ask(self, targets: Sequence[Target]) -> None:
+        """Have *targets* asked from now on, and nobody else.
+
+        Those that stay keep their schedule; targets without a check are left out.
+        """
+        asked = tuple(dict.fromkeys(it for it in targets if it.check.kind is not CheckKind.NONE))
+        self._generation += 1
+        self._asked[self._generation] = asked
+        self._wanted = frozenset(asked)
+        self._order = tuple(wire.pack_order(self._generation, asked))
+        if self._greeted:
+            self._send_order()
+
+    def events(self) -> tuple[Event, ...]:
+        """Return what has happened since the last call.
+
+        Raises ConnectionError once prober and spawner are both gone: nothing is checked any
+        more, and no process that may do so can be started from here.
+        """
+        return tuple(self._events())
+
+    def close(self) -> None:
+        """Hang up: prober and spawner end by themselves."""
+        with suppress(OSError):  # they are gone already
+            self._line.shutdown(socket.SHUT_WR)
+            gone = select.poll()
+            gone.register(self._line, 0)
+            gone.poll(FAREWELL)
+        self._line.close()
+        self._poll.close()
+        self._reap()
+
+    def _events(self) -> Iterator[Event]:
+        self.flush()
+        for _ in range(RECORDS):
+            try:
+                record = self._line.recv(2 * wire.RECORD)
+            except BlockingIOError:
+                break
+            if not record:
+                self._reap()
+                raise ConnectionError("the prober and its spawner are gone")
+            yield from self._read(record)
+        if self._nonsense and self._clock() >= self._quiet_until:
+            self._quiet_until = self._clock() + QUIET
+            yield ProberTrouble(f"{self._nonsense} malformed records of it were dropped")
+            self._nonsense = 0
+
+    def _read(self, record: bytes) -> Iterator[Event]:
+        try:
+            report = wire.unpack_report(record)
+        except ValueError:
+            self._nonsense += 1
+            return
+        if isinstance(report, wire.Verdicts):
+            yield from self._told(report)
+        elif isinstance(report, wire.Hello):
+            self._greeted = True
+            self._send_order()
+        elif isinstance(report, wire.Load):
+            self.load = report
+        elif isinstance(report, wire.Trouble):
+            yield ProberTrouble(report.words)
+        else:
+            self._greeted = False
+            yield ProberLost(report.words)
+
+    def _told(self, report: wire.Verdicts) -> Iterator[Event]:
+        asked = self._asked.get(report.generation)
+        if asked is None or any(told.number >= len(asked) for told in report.told):
+            self._nonsense += 1
+            return
+        for earlier in [number for number in self._asked if number < report.generation]:
+            del self._asked[earlier]
+        for number, verdict, next_in, times in report.told:
+            if asked[number] in self._wanted:
+                yield Probed(asked[number], verdict, next_in, times)
+
+    def _send_order(self) -> None:
+        self._unsent = deque(self._order)
+        self.flush()
 
     @property
     def pending(self) -> bool:
-        """Whether orders are waiting for room on the line."""
-        return bool(self._to_send)
-
-    def ask(self, targets: Sequence[Target]) -> None:
-        """Have *targets* asked from now on, and nobody else."""
-        self._order(tuple(targets))
-
-    def _order(self, targets: tuple[Target, ...]) -> None:
-        self._generation += 1
-        self._orders[self._generation] = targets
-        self._orders.pop(self._generation - REMEMBERED, None)
-        self._to_send = deque(wire.pack_order(self._generation, targets))
-        self.flush()
+        """Whether a part of the order waits for room on the line."""
+        return bool(self._unsent)
 
     def flush(self) -> None:
-        """Send as many waiting orders as the line takes."""
-        while self._to_send:
-            try:
-                self._line.send(self._to_send[0])
-            except BlockingIOError:
-                return
-            except OSError:
-                self._to_send.clear()  # nobody is there; who comes next is given all again
-                return
-            self._to_send.popleft()
-
-    def events(self) -> Iterator[Event]:
-        """Yield what has come since the last call."""
-        self.flush()
-        while True:
-            try:
-                record = self._line.recv(wire.RECORD)
-            except BlockingIOError:
-                return
-            if not record:
-                raise ConnectionError("the prober and its spawner are gone")
-            try:
-                report = wire.unpack_report(record)
-            except ValueError as error:
-                yield Nonsense(str(error))
-                continue
-            yield from self._understood(report)
-
-    def _understood(self, report: wire.Report) -> Iterator[Event]:
-        if isinstance(report, wire.Lost):
-            self._lost = True
-            yield ProberLost(report.words)
-        elif isinstance(report, wire.Hello):
-            # The first prober finds its orders on the line, a later one has to be told again.
-            if self._lost:
-                self._lost = False
-                self._order(self._orders[self._generation])
-        else:
-            yield from self._told(report)
-
-    def _told(self, report: wire.Verdicts) -> Iterator[Event]:
-        targets = self._orders.get(report.generation)
-        if targets is None:
-            yield Nonsense(f"verdicts on orders number {report.generation}")
+        """Send what is still unsent of the order, and listen for room if there is none."""
+        if not self._unsent:
             return
-        for number, verdict, next_in in report.told:
-            if number < len(targets):
-                yield Probed(targets[number], verdict, next_in)
-            else:
-                yield Nonsense(f"a verdict on target {number} of {len(targets)}")
+        while self._unsent:
+            try:
+                self._line.send(self._unsent[0])
+            except BlockingIOError:
+                break
+            except OSError:
+                self._unsent.clear()  # nobody is there, as `events` will find
+                break
+            self._unsent.popleft()
+        room = select.EPOLLOUT if self._unsent else 0
+        self._poll.modify(self._line, select.EPOLLIN | room)
 
-    def close(self) -> None:
-        """Hang up; prober and spawner end by themselves, and are waited for."""
-        self._line.close()
-        if self._spawner:
-            os.waitpid(self._spawner, 0)
+    def _reap(self) -> None:
+        with suppress(ChildProcessError):
+            os.waitpid(self.spawner, os.WNOHANG)

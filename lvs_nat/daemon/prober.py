@@ -1,86 +1,167 @@
-"""The prober's process: orders in, verdicts out, a sign of life for the spawner."""
+"""The process that talks to real servers: orders in, verdicts out, nothing else."""
 
 from __future__ import annotations
 
+import gc
 import os
 import resource
+import select
 import socket
+import time
+import traceback
+from contextlib import suppress
 
 from lvs_nat.core import wire
 from lvs_nat.core.setup import Target
-from lvs_nat.core.wire import Order
-from lvs_nat.daemon.engine import Engine
+from lvs_nat.daemon.engine import Engine, Probe
 
-# Descriptors kept for everything that is not a probe.
-SPARE = 32
-HEARTBEAT = 1.0
+# The spawner hears from a prober that is well this often (seconds).
+BEAT = 1.0
+# A verdict without news is told this often, in seconds, so that status shows fresh latencies.
+REFRESH = 5.0
+# Descriptors kept back for what is not a probe.
+SPARE = 16
+# More probes than this at once only fill the memory: 10,000 silent servers need 8,000.
+MOST = 16384
 
 
-def run(director: socket.socket, alive: int) -> None:
-    """Probe until the director closes its end; write a byte to *alive* every HEARTBEAT."""
-    director.setblocking(False)
-    prober = Prober(director)
-    director.send(wire.HELLO)
-    while prober.turn():
-        try:
-            os.write(alive, b".")
-        except BlockingIOError:
-            continue  # the spawner has enough to read already
+def run(line: socket.socket, beat: int) -> None:
+    """Probe what the director orders until it closes its end of *line*.
+
+    Writes a byte to the descriptor *beat* every BEAT seconds while the loop turns.
+    """
+    prober = Prober(line, beat)
+    try:
+        prober.say(wire.HELLO)
+        while True:
+            prober.turn()
+    except (ConnectionError, EOFError):
+        return
+    except Exception as error:
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        words = f"{type(error).__name__} in {where.name}, line {where.lineno}: {error}"
+        prober.say(wire.pack_trouble(words))
+        raise
 
 
 class Prober:
-    """An engine between the director's orders and its own verdicts."""
+    """An engine between the director's orders and the verdicts it is told.
 
-    def __init__(self, director: socket.socket) -> None:
-        self._director = director
+    Verdicts that are news leave at the end of the turn, the others with the next beat.  What
+    the director has no room for is kept, the latest for each target; blocked says that there
+    is such.
+    """
+
+    def __init__(self, line: socket.socket, beat: int) -> None:
+        self._line = line
+        self._beat = beat
+        self._engine = Engine(self._ended, _room())
         self._generation = 0
-        self._parts: list[Order] = []
-        self._engine = Engine(_room())
-        self._engine.register(director.fileno())
+        self._ordered: list[Target] = []
+        self._untold: dict[Probe, None] = {}
+        self._news = False
+        self.blocked = False
+        self._beat_at = 0.0
+        self._load_at = 0.0
+        self._engine.listen(line.fileno())
 
-    def turn(self) -> bool:
-        """Do what is due; return False once the director is gone."""
-        if self._engine.turn(HEARTBEAT) and not self._hear():
+    def turn(self) -> None:
+        """See to what is due, or wait for it; raise EOFError once the director has ended."""
+        now = time.monotonic()
+        if now >= self._beat_at:
+            self._live(now)
+        for _, events in self._engine.turn(max(0.0, self._beat_at - now)):
+            if events & select.EPOLLOUT:
+                self._unblock()
+            if events & ~select.EPOLLOUT:
+                self._hear()
+        if self._news and not self.blocked:
+            self._tell()
+
+    def say(self, record: bytes) -> bool:
+        """Send *record* if the line has room for it now; say whether it had."""
+        try:
+            self._line.send(record, socket.MSG_DONTWAIT)
+        except BlockingIOError:
             return False
-        self._tell()
         return True
 
-    def _hear(self) -> bool:
-        while True:
-            try:
-                record = self._director.recv(wire.RECORD)
-            except BlockingIOError:
-                return True
-            except OSError:
-                return False
-            if not record:
-                return False
-            self._take(wire.unpack_order(record))
+    def _live(self, now: float) -> None:
+        """Give a sign of life, and tell what has waited for one."""
+        self._beat_at = now + BEAT
+        with suppress(BlockingIOError):  # then the spawner has many to read already
+            os.write(self._beat, b".")
+        if self._untold and not self.blocked:
+            self._tell()
+        engine = self._engine
+        if now >= self._load_at and not self.blocked:
+            self._load_at = now + REFRESH
+            load = wire.Load(
+                engine.probes, engine.looked_again, engine.in_flight, engine.room, engine.worst_lag
+            )
+            if self.say(wire.pack_load(load)):
+                engine.worst_lag = 0.0
 
-    def _take(self, order: Order) -> None:
+    def _hear(self) -> None:
+        try:
+            record = self._line.recv(wire.RECORD, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return
+        if not record:
+            raise EOFError
+        order = wire.unpack_order(record)
         if order.first == 0:
-            self._parts = []
-        self._parts.append(order)
-        targets: list[Target] = [target for part in self._parts for target in part.targets]
-        if len(targets) >= order.total:
-            self._generation = order.generation
-            self._engine.ask(targets)
+            self._ordered = []
+        # A part without its beginning was meant for a prober that is dead.
+        if order.first == len(self._ordered):
+            self._ordered.extend(order.targets)
+            if len(self._ordered) == order.total:
+                self._obey(order.generation)
+
+    def _obey(self, generation: int) -> None:
+        targets, self._ordered = self._ordered, []
+        # What is still untold is told under the new numbers.
+        self._generation = generation
+        self._engine.ask(targets)
+        self._untold = {probe: None for probe in self._untold if probe.wake >= 0}
+        gc.collect()
+        gc.freeze()  # thousands of lasting objects need not be walked again
+
+    def _ended(self, probe: Probe, news: bool) -> None:
+        if news:
+            self._news = True
+            self._untold[probe] = None
+        elif probe.began - probe.told_at >= REFRESH:
+            self._untold[probe] = None
 
     def _tell(self) -> None:
-        told = self._engine.news()
-        if not told:
-            return
-        try:
-            for record in wire.pack_verdicts(self._generation, told):
-                self._director.send(record)
-        except BlockingIOError:
-            return  # told again next turn, with what is news by then
-        self._engine.forget_news()
+        """Send what is untold, as far as the line has room."""
+        now = time.monotonic()
+        waiting = list(self._untold)
+        told = (
+            wire.Told(probe.number, probe.verdict, max(0.0, probe.due - now), probe.times)
+            for probe in waiting
+        )
+        sent = 0
+        for record, count in wire.pack_verdicts(self._generation, told):
+            if not self.say(record):
+                self.blocked = True
+                self._engine.listen(self._line.fileno(), select.EPOLLIN | select.EPOLLOUT)
+                break
+            sent += count
+        for probe in waiting[:sent]:
+            del self._untold[probe]
+            probe.told, probe.told_at, probe.times = probe.outcome, now, 0
+        self._news = self.blocked
+
+    def _unblock(self) -> None:
+        self.blocked = False
+        self._engine.listen(self._line.fileno())
 
 
 def _room() -> int:
-    """Return how many sockets may be open at once, after asking for all that may be had."""
+    """Return how many probes may be under way, after asking for all descriptors to be had."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    most = 65536 if hard == resource.RLIM_INFINITY else min(hard, 65536)
+    most = MOST + SPARE if hard == resource.RLIM_INFINITY else min(hard, MOST + SPARE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
-    return max(1, most - SPARE)
+    return int(max(1, most - SPARE))

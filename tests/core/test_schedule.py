@@ -1,91 +1,148 @@
+from collections import Counter
+
 import pytest
 
 from lvs_nat.core.health import Outcome
-from lvs_nat.core.schedule import CONFIRM, SHORTEST, Pace, deadline, delay, first, follow, second
+from lvs_nat.core.schedule import (
+    CONFIRM,
+    SHORTEST,
+    Pace,
+    due,
+    first,
+    follow,
+    patience,
+    phase,
+    smoothed,
+)
 from lvs_nat.core.setup import Check
+from tests.builders import at
 
 CHECK = Check(interval=1.0, timeout=0.8, fast=0.2, fall=3, rise=2)
 OUTCOMES = {"+": Outcome.PASS, "-": Outcome.SILENT, "x": Outcome.REFUSED, "?": Outcome.UNKNOWN}
 
 
-def after(letters, latency=0.002):
-    pace, outcome = Pace(), Outcome.PASS
+def after(letters, check=CHECK):
+    """Return the pace once verdicts have come: + passes, - is silent, x refuses, ? is unknown."""
+    pace = Pace()
     for letter in letters:
-        outcome = OUTCOMES[letter]
-        pace = follow(pace, CHECK, outcome, latency)
-    return pace, outcome
+        pace = follow(pace, OUTCOMES[letter], check)
+    return pace
 
 
 @pytest.mark.parametrize(
-    "letters, seconds",
+    "letters, pace",
     [
-        ("+", 1.0),
-        ("++", 1.0),
-        ("+-", 0.2),
-        ("+x", CONFIRM),
-        ("+xx", CONFIRM),
-        ("+xxx", 1.0),
-        ("+--", 0.2),
-        ("+---", 1.0),
-        ("+----", 1.0),
-        ("+-+", 1.0),
-        ("+---+", 0.2),
-        ("+---++", 1.0),
-        ("+---+-", 1.0),
-        ("-", 0.2),
-        ("x", CONFIRM),
-        ("+?", 1.0),
-        ("+-?", 0.2),
+        ("", Pace(None)),
+        ("?", Pace(None)),
+        ("+", Pace(True)),
+        ("-", Pace(False)),
+        ("+-", Pace(True, 1)),
+        ("+-x", Pace(True, 2)),
+        ("+-?x", Pace(True, 2)),
+        ("+--+", Pace(True)),
+        ("+---", Pace(False)),
+        ("+---+", Pace(False, 1)),
+        ("+---+-", Pace(False)),
+        ("+---++", Pace(True)),
+        ("+---+?+", Pace(True)),
     ],
 )
-def test_probes_come_fast_while_verdicts_are_counted(letters, seconds):
-    pace, outcome = after(letters)
-
-    assert delay(pace, CHECK, outcome) == seconds
+def test_only_what_contradicts_the_last_settled_streak_is_counted(letters, pace):
+    assert after(letters) == pace
 
 
 @pytest.mark.parametrize(
-    "letters, latency, seconds",
+    "letters, ended, moment",
     [
+        # A settled target keeps its moments, a quarter past each second.
+        ("+", 10.251, 11.25),
+        ("+", 11.1, 11.25),
+        ("+?", 10.251, 11.25),
+        ("-", 11.05, 11.25),
+        ("x", 10.251, 11.25),
+        ("+---", 10.5, 11.25),
+        ("+---++", 10.5, 11.25),
+        # Moments that went by are let go.
+        ("+", 17.3, 18.25),
+        # While counting, the pause is from the beginning of one probe to that of the next.
+        ("+-", 10.35, 10.45),
+        ("+-", 11.05, 11.05),
+        ("+-?", 10.26, 10.45),
+        ("+---+", 10.251, 10.45),
+        # A refusal is looked at again at once, and once.
+        ("+x", 10.251, 10.251 + CONFIRM),
+        ("+-x", 10.251, 10.45),
+        ("+xx", 10.251, 10.45),
+        ("+---x", 10.251, 11.25),
+    ],
+)
+def test_the_next_probe_is_due(letters, ended, moment):
+    outcome = OUTCOMES[letters[-1]]
+
+    assert due(after(letters), outcome, CHECK, 0.25, 10.25, ended) == pytest.approx(moment)
+
+
+@pytest.mark.parametrize(
+    "fast, outcome, pause", [(5.0, "-", 1.0), (5.0, "x", CONFIRM), (0.01, "x", 0.01)]
+)
+def test_no_pause_while_counting_is_longer_than_the_interval(fast, outcome, pause):
+    check = Check(interval=1.0, fast=fast)
+    pace = after("+" + outcome, check)
+
+    assert due(pace, OUTCOMES[outcome], check, 0.0, 10.0, 10.0) == pytest.approx(10.0 + pause)
+
+
+@pytest.mark.parametrize(
+    "letters, round_trip, seconds",
+    [
+        ("", 0.0, 0.8),
         ("+", 0.002, 0.8),
+        ("+-", 0.0, 0.8),
         ("+-", 0.002, SHORTEST),
-        ("+-", 0.02, 0.16),
+        ("+--", 0.02, 0.16),
         ("+-", 0.5, 0.8),
         ("+---", 0.002, 0.8),
-        ("-", 0.002, 0.8),
         ("+---+", 0.002, 0.8),
     ],
 )
 def test_while_failures_are_counted_a_server_gets_eight_of_its_round_trips(
-    letters, latency, seconds
+    letters, round_trip, seconds
 ):
-    assert deadline(after(letters, latency)[0], CHECK) == pytest.approx(seconds)
+    assert patience(after(letters), CHECK, round_trip) == pytest.approx(seconds)
 
 
-def test_a_round_trip_is_smoothed_over_passes_alone():
-    pace = follow(Pace(), CHECK, Outcome.PASS, 0.008)
-    pace = follow(pace, CHECK, Outcome.REFUSED, 9.0)
-
-    assert follow(pace, CHECK, Outcome.PASS, 0.016).round_trip == pytest.approx(0.009)
+def test_a_round_trip_is_smoothed():
+    assert smoothed(0.0, 0.008) == 0.008
+    assert smoothed(0.008, 0.016) == pytest.approx(0.009)
 
 
 @pytest.mark.parametrize("total", [1, 2, 200, 10_000])
-def test_first_probes_go_out_at_once_and_thousands_spread_within_an_interval(total):
+def test_first_probes_leave_at_once_and_thousands_within_an_interval(total):
     starts = [first(number, total, CHECK) for number in range(total)]
 
+    assert starts == sorted(starts)
     assert starts[0] == 0
-    assert max(starts) <= min(CHECK.interval, total / 4000)
+    assert starts[-1] < min(CHECK.interval, total / 4000)
 
 
-def test_second_probes_spread_over_the_interval():
-    seconds = [second(number, 100, CHECK) for number in range(100)]
+@pytest.mark.parametrize(
+    "endpoints",
+    [
+        [at(f"10.0.{n >> 8}.{n & 255}:80") for n in range(1000)],
+        [at(f"192.168.122.10:{8000 + n}") for n in range(1000)],
+        [at(f"10.{n}.0.1:{port}") for n in range(100) for port in range(80, 90)],
+        [at(f"[fd00::{n:x}]:80") for n in range(1000)],
+        [at(f"[fd00:{n:x}::1]:80") for n in range(1000)],
+    ],
+)
+def test_a_thousand_servers_fill_the_interval_evenly(endpoints):
+    tenths = Counter(int(phase(endpoint) * 10) for endpoint in endpoints)
 
-    assert seconds == sorted(seconds)
-    assert (min(seconds), max(seconds) > 0.95 * CHECK.interval) == (0.5, True)
+    assert set(tenths) == set(range(10))
+    assert max(tenths.values()) <= 130
 
 
-def test_a_fast_pause_longer_than_the_interval_is_the_interval():
-    slow = Check(interval=0.1, fast=5.0)
-    pace = follow(Pace(), slow, Outcome.SILENT, 0.0)
+def test_the_servers_of_a_small_pool_are_apart():
+    phases = sorted(phase(at(f"192.168.122.{n}:80")) for n in (10, 20, 30))
 
-    assert delay(pace, slow, Outcome.SILENT) == 0.1
+    assert min(b - a for a, b in zip(phases, phases[1:])) > 0.1

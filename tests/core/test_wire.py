@@ -1,3 +1,6 @@
+import math
+import struct
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -5,7 +8,7 @@ from hypothesis import strategies as st
 from lvs_nat.core import wire
 from lvs_nat.core.health import Outcome, Verdict
 from lvs_nat.core.setup import Check, CheckKind, Target
-from lvs_nat.core.wire import Hello, Lost, Told, Verdicts
+from lvs_nat.core.wire import Hello, Load, Lost, Told, Trouble, Verdicts
 from lvs_nat.model import Endpoint
 from tests.builders import at
 
@@ -34,6 +37,10 @@ def test_an_order_of_any_length_arrives_whole(targets):
     assert ordered(targets) == targets
 
 
+def told_by(records):
+    return [told for record, _ in records for told in wire.unpack_report(record).told]
+
+
 @given(
     st.lists(
         st.builds(
@@ -46,32 +53,103 @@ def test_an_order_of_any_length_arrives_whole(targets):
                 st.floats(0, 1e6),
             ),
             st.floats(0, 1e6),
+            st.integers(1, 2**16 - 1),
         ),
+        min_size=1,
         max_size=50,
     )
 )
 def test_verdicts_arrive_as_they_were_told(told):
-    records = [wire.unpack_report(record) for record in wire.pack_verdicts(3, told)]
+    records = list(wire.pack_verdicts(3, told))
 
-    assert [one for record in records for one in record.told] == told
-    assert {record.generation for record in records} == {3}
+    assert told_by(records) == told
+    assert {wire.unpack_report(record).generation for record, _ in records} == {3}
 
 
-def test_many_verdicts_need_several_records_and_none_is_too_long():
-    told = [Told(n, Verdict(Outcome.SILENT, "x" * 300, 0.5), 1.0) for n in range(1000)]
+def test_no_verdicts_make_no_record():
+    assert list(wire.pack_verdicts(1, [])) == []
+
+
+def test_many_verdicts_need_several_records_that_are_counted_and_none_is_too_long():
+    told = [Told(n, Verdict(Outcome.SILENT, "x" * 200, 0.5), 1.0) for n in range(1000)]
     records = list(wire.pack_verdicts(1, told))
 
-    assert max(map(len, records)) <= wire.RECORD
-    assert sum(len(wire.unpack_report(record).told) for record in records) == 1000
+    assert max(len(record) for record, _ in records) <= wire.RECORD
+    assert sum(count for _, count in records) == 1000
+    assert told_by(records) == told
+
+
+@pytest.mark.parametrize(
+    "record, report",
+    [
+        (wire.HELLO, Hello()),
+        (wire.pack_load(Load(2**40, 3, 8000, 16384, 0.25)), Load(2**40, 3, 8000, 16384, 0.25)),
+        (wire.pack_trouble("of my own"), Trouble("of my own")),
+        (wire.pack_lost("killed by signal 9"), Lost("killed by signal 9")),
+    ],
+)
+def test_what_else_is_reported_arrives_as_it_was_said(record, report):
+    assert wire.unpack_report(record) == report
+
+
+@pytest.mark.parametrize(
+    "said, heard",
+    [
+        ("\x1b[2Jhello\n", "?[2Jhello?"),
+        ("x" * 300, "x" * 200),
+        ("不" * 100, "不" * 66),
+        ("\udc80", "?"),
+    ],
+)
+def test_words_are_bounded_and_cannot_reach_a_terminal(said, heard):
+    ((record, _),) = wire.pack_verdicts(1, [Told(0, Verdict(Outcome.FAIL, said), 0.0)])
+
+    assert wire.unpack_report(record).told[0].verdict.words == heard
+    assert wire.unpack_report(wire.pack_lost(said)) == Lost(heard)
+
+
+def entry(number=0, outcome=0, times=1, latency=0.0, next_in=0.0, length=0, words=b""):
+    packed = struct.pack("=IBHddB", number, outcome, times, latency, next_in, length)
+    return b"V\x01\0\0\0" + packed + words
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        b"",
+        b"X",
+        b"HH",
+        b"V",
+        b"V\x01\0\0\0\x01",
+        b"L\xff",
+        b"L\x1b[2J",
+        b"L" + b"x" * 201,
+        b"B\0",
+        struct.pack("=cQIIId", b"B", 1, 1, 1, 1, math.nan),
+        entry(outcome=5),
+        entry(times=0),
+        entry(latency=-1.0),
+        entry(latency=math.nan),
+        entry(next_in=math.inf),
+        entry(length=3, words=b"ab"),
+        entry(length=201, words=b"x" * 201),
+        entry(length=2, words=b"a\n"),
+        entry(length=1, words=b"\xff"),
+        entry() + b"\0",
+    ],
+)
+def test_a_malformed_report_is_refused(record):
+    with pytest.raises(ValueError):  # noqa: PT011 - the words are nobody's to read
+        wire.unpack_report(record)
 
 
 @given(st.binary(max_size=300))
-def test_nonsense_from_a_prober_is_an_error_or_a_verdict_and_nothing_else(record):
+def test_nonsense_from_a_prober_is_an_error_or_a_report_and_nothing_else(record):
     try:
         report = wire.unpack_report(record)
     except ValueError:
         return
-    assert isinstance(report, (Verdicts, Hello, Lost))
+    assert isinstance(report, (Verdicts, Hello, Load, Trouble, Lost))
 
 
 @given(st.binary(max_size=300))
@@ -80,11 +158,3 @@ def test_nonsense_in_an_order_is_an_error_or_an_order(record):
         assert isinstance(wire.unpack_order(record), wire.Order)
     except ValueError:
         return
-
-
-def test_words_from_a_server_cannot_reach_a_terminal():
-    told = [Told(0, Verdict(Outcome.FAIL, "\x1b[2Jhello\n"), 0.0)]
-    (record,) = wire.pack_verdicts(1, told)
-
-    assert wire.unpack_report(record).told[0].verdict.words == "?[2Jhello?"
-    assert wire.unpack_report(wire.pack_lost("killed\n")) == Lost("killed?")

@@ -1,74 +1,81 @@
 """The prober as the director meets it: real processes, real sockets on loopback."""
 
 import os
+import resource
+import select
 import signal
 import socket
+import struct
 import threading
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from lvs_nat.core import wire
 from lvs_nat.core.health import Outcome
 from lvs_nat.core.setup import Check, Target
-from lvs_nat.daemon.link import Probed, ProberLost
+from lvs_nat.daemon import prober
+from lvs_nat.daemon.link import Link, Probed, ProberLost, ProberTrouble
 from lvs_nat.daemon.spawner import spawn
-from lvs_nat.model import Endpoint
 from tests.builders import at
 
 CHECK = Check(interval=0.1, timeout=0.3, fast=0.05)
 
 
-def here(server):
-    """Return the endpoint that a socket on loopback is bound to."""
-    return at(f"127.0.0.1:{server.getsockname()[1]}")
+@contextmanager
+def spawned(*args, **more):
+    link = spawn(*args, **more)
+    try:
+        yield link
+    finally:
+        link.close()
 
 
 @pytest.fixture
 def link():
-    link = spawn()
-    yield link
-    link.close()
+    with spawned() as link:
+        yield link
+
+
+@contextmanager
+def serving(host="127.0.0.1", port=0, check=CHECK):
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.create_server((host, port), family=family, backlog=4096) as server:
+        host = f"[{host}]" if ":" in host else host
+        yield server, Target(at(f"{host}:{server.getsockname()[1]}"), check)
 
 
 @pytest.fixture
-def server():
-    with socket.create_server(("127.0.0.1", 0), backlog=512) as server:
-        yield server
+def well():
+    with serving() as (_, target):
+        yield target
 
 
 @pytest.fixture
-def closed():
-    """A port that refuses."""
+def refusing():
     with socket.socket() as reserved:
         reserved.bind(("127.0.0.1", 0))
-        yield Target(here(reserved), CHECK)
+        yield Target(at(f"127.0.0.1:{reserved.getsockname()[1]}"), CHECK)
 
 
 @pytest.fixture
 def silent():
-    """A port that drops whatever comes: its queue of connections is full."""
-    with socket.create_server(("127.0.0.1", 0), backlog=0) as server:
-        fillers = [socket.socket() for _ in range(4)]
-        for filler in fillers:
-            filler.setblocking(False)
-            filler.connect_ex(server.getsockname())
-        yield Target(here(server), CHECK)
-        for filler in fillers:
-            filler.close()
-
-
-def opened(server, check=CHECK):
-    return Target(here(server), check)
+    """A port that answers nothing: its queue of connections is full."""
+    full = socket.create_server(("127.0.0.1", 0), backlog=0)
+    with full, socket.create_connection(full.getsockname()):
+        yield Target(at(f"127.0.0.1:{full.getsockname()[1]}"), CHECK)
 
 
 def until(link, enough, seconds=10.0):
-    """Return the events up to the one after which *enough* holds of them."""
+    """Return the events up to those after which *enough* holds of all."""
     seen = []
     deadline = time.monotonic() + seconds
     while not enough(seen):
-        assert time.monotonic() < deadline, seen
-        time.sleep(0.002)
+        left = deadline - time.monotonic()
+        assert left > 0, seen[-20:]
+        select.select([link], [], [], left)
         seen.extend(link.events())
     return seen
 
@@ -77,134 +84,261 @@ def outcomes(seen, target):
     return [e.verdict.outcome for e in seen if isinstance(e, Probed) and e.target == target]
 
 
-def prober_of(spawner):
-    """Return the pid of the spawner's one child."""
-    children = Path(f"/proc/{spawner}/task/{spawner}/children")
-    deadline = time.monotonic() + 5
-    while not children.read_text().split():
-        assert time.monotonic() < deadline
-    return int(children.read_text().split()[0])
+def lost(seen):
+    return [event for event in seen if isinstance(event, ProberLost)]
 
 
-def test_each_server_gets_the_verdict_it_deserves(link, server, closed, silent):
-    targets = [opened(server), closed, silent]
+def child_of(pid):
+    """Return the pid of the one child of *pid*."""
+    children = Path(f"/proc/{pid}/task/{pid}/children")
+    assert holds(lambda: children.read_text())
+    return int(children.read_text())
+
+
+def holds(condition, seconds=5.0):
+    """Say whether *condition* comes true within *seconds*."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.005)
+    return True
+
+
+def running(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_each_server_gets_the_verdict_it_deserves(link, well, refusing, silent):
+    targets = [well, refusing, silent]
     link.ask(targets)
     seen = until(link, lambda seen: all(outcomes(seen, target) for target in targets))
+    first = {event.target: event.verdict for event in reversed(seen)}
 
-    assert [outcomes(seen, target)[0] for target in targets] == [
-        Outcome.PASS,
-        Outcome.REFUSED,
-        Outcome.SILENT,
+    assert [(first[target].outcome, first[target].words) for target in targets] == [
+        (Outcome.PASS, "connected"),
+        (Outcome.REFUSED, "connection refused"),
+        (Outcome.SILENT, "no answer within 0.3 s"),
     ]
-    words = {event.verdict.words for event in seen}
-    assert words == {"connected", "connection refused", "no answer within 0.3 s"}
+    assert first[well].latency < 0.1
+    assert 0.3 <= first[silent].latency < 0.4
 
 
-def test_the_servers_application_never_sees_a_probe(link, server):
-    target = opened(server, Check(interval=0.05, timeout=1.0))
-    link.ask([target])
-    until(link, lambda seen: outcomes(seen, target))
-    time.sleep(0.5)  # ten probes' time, in which nothing must happen
-    server.setblocking(False)
-
-    with pytest.raises(BlockingIOError):
-        server.accept()
-
-
-def test_a_server_that_ends_and_comes_back_is_noticed_both_times(link, server):
-    target = opened(server)
-    address = server.getsockname()
-    link.ask([target])
-    until(link, lambda seen: Outcome.PASS in outcomes(seen, target))
-    server.close()
+def test_a_server_that_ends_and_comes_back_is_noticed_both_times(link):
+    with serving() as (_, target):
+        link.ask([target])
+        until(link, lambda seen: Outcome.PASS in outcomes(seen, target))
     until(link, lambda seen: outcomes(seen, target)[-2:] == [Outcome.REFUSED] * 2)
-    with socket.create_server(address, backlog=512):
+    with serving(port=target.endpoint.port):
         until(link, lambda seen: outcomes(seen, target)[-2:] == [Outcome.PASS] * 2)
 
 
 def test_a_server_of_ipv6_is_asked_too(link):
-    with socket.create_server(("::1", 0), family=socket.AF_INET6) as server:
-        target = Target(Endpoint(at("[::1]:1").address, server.getsockname()[1]), CHECK)
+    with serving("::1") as (_, target):
         link.ask([target])
         seen = until(link, lambda seen: outcomes(seen, target))
 
     assert outcomes(seen, target)[0] is Outcome.PASS
 
 
-def test_no_way_to_ask_is_not_the_servers_fault(link):
-    target = Target(at("255.255.255.255:80"), CHECK)
-    link.ask([target])
-    seen = until(link, lambda seen: outcomes(seen, target))
+def test_what_is_no_news_is_told_now_and_then_only(well):
+    with spawned(hurried) as link:
+        link.ask([well])
+        seen = until(link, lambda seen: len(seen) == 3)
 
-    assert outcomes(seen, target)[0] is Outcome.UNKNOWN
-
-
-def test_a_killed_prober_is_replaced_and_the_director_told(link, server):
-    target = opened(server)
-    link.ask([target])
-    until(link, lambda seen: outcomes(seen, target))
-    os.kill(prober_of(link._spawner), signal.SIGKILL)
-    seen = until(link, lambda seen: seen and outcomes(seen, target) and lost(seen))
-
-    assert str(lost(seen)[0]) == ("the prober was lost and is started anew: killed by signal 9")
+    assert [(event.verdict.outcome, event.times > 1) for event in seen] == [
+        (Outcome.PASS, False),
+        (Outcome.PASS, True),
+        (Outcome.PASS, True),
+    ]
 
 
-def lost(seen):
-    return [event for event in seen if isinstance(event, ProberLost)]
+def hurried(line, beat):
+    prober.REFRESH, prober.BEAT = 0.3, 0.2
+    prober.run(line, beat)
 
 
-def test_a_hung_prober_is_replaced(link, server):
-    target = opened(server)
-    link.ask([target])
-    until(link, lambda seen: outcomes(seen, target))
-    os.kill(prober_of(link._spawner), signal.SIGSTOP)
-    seen = until(link, lambda seen: lost(seen) and outcomes(seen, target), 15)
-
-    assert "no sign of life" in lost(seen)[0].words
-
-
-def test_a_prober_that_was_stopped_blames_no_server_for_it(link, server):
-    target = opened(server, Check(interval=0.05, timeout=0.3, fall=1))
-    link.ask([target])
-    until(link, lambda seen: outcomes(seen, target))
-    prober = prober_of(link._spawner)
-    os.kill(prober, signal.SIGSTOP)
-    threading.Timer(1.0, os.kill, (prober, signal.SIGCONT)).start()
-    resumed = time.monotonic() + 2.0
-    seen = until(link, lambda _: time.monotonic() > resumed)
-
-    assert set(outcomes(seen, target)) <= {Outcome.PASS}
-
-
-def test_when_the_director_ends_nobody_is_left(server):
-    link = spawn()
-    link.ask([opened(server)])
-    until(link, bool)
-    prober = prober_of(link._spawner)
-    link.close()
-    deadline = time.monotonic() + 5
-    while Path(f"/proc/{prober}").exists():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
-def test_new_orders_keep_the_schedule_of_targets_that_stay(link, server, closed):
-    slow = opened(server, Check(interval=3600))
-    link.ask([slow])
-    until(link, lambda seen: outcomes(seen, slow))
-    link.ask([closed, slow])
-    seen = until(link, lambda seen: len(outcomes(seen, closed)) > 1)
+def test_new_orders_keep_the_schedule_of_targets_that_stay(link, refusing):
+    with serving(check=Check(interval=3600)) as (_, slow):
+        link.ask([slow])
+        until(link, lambda seen: outcomes(seen, slow))
+        link.ask([refusing, slow])
+        seen = until(link, lambda seen: outcomes(seen, refusing))
 
     assert outcomes(seen, slow) == []
 
 
-def test_two_thousand_servers_are_all_asked_without_a_burst(link, server):
-    port = server.getsockname()[1]
-    check = Check(interval=1.0, timeout=5.0)
-    with socket.create_server(("0.0.0.0", 0), backlog=4096) as everywhere:
-        port = everywhere.getsockname()[1]
-        targets = [Target(at(f"127.1.{n >> 8}.{n & 255}:{port}"), check) for n in range(1, 2001)]
+def test_want_of_descriptors_is_not_the_servers_fault(well):
+    with spawned(starved) as link:
+        link.ask([well])
+        seen = until(link, lambda seen: outcomes(seen, well))
+
+    assert seen[0].verdict.outcome is Outcome.UNKNOWN
+    assert seen[0].verdict.words == "this director could not ask: too many open files"
+
+
+def starved(line, beat):
+    resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+    hoard = [os.dup(0) for _ in range(64 - len(os.listdir("/proc/self/fd")) + 1)]
+    os.close(hoard.pop())  # for the poll
+    prober.run(line, beat)
+
+
+def test_a_thousand_servers_make_do_with_few_descriptors():
+    with serving("0.0.0.0", check=Check(interval=0.5)) as (_, everywhere), spawned(poor) as link:
+        port, check = everywhere.endpoint.port, everywhere.check
+        targets = [Target(at(f"127.1.{n >> 8}.{n & 255}:{port}"), check) for n in range(1000)]
         link.ask(targets)
-        seen = until(link, lambda seen: len({e.target for e in seen}) == 2000, 20)
+        seen = until(link, lambda seen: len({event.target for event in seen}) == 1000)
 
     assert {event.verdict.outcome for event in seen} == {Outcome.PASS}
+
+
+def poor(line, beat):
+    resource.setrlimit(resource.RLIMIT_NOFILE, (32, 32))
+    prober.run(line, beat)
+
+
+def test_a_killed_prober_is_replaced_at_once_and_the_director_told(well):
+    with spawned(look=0.05) as link:
+        link.ask([well])
+        until(link, lambda seen: outcomes(seen, well))
+        os.kill(child_of(link.spawner), signal.SIGKILL)
+        seen = until(link, lambda seen: lost(seen) and outcomes(seen, well))
+
+    assert lost(seen) == [ProberLost("killed by signal 9")]
+
+
+def test_a_hung_prober_is_replaced(well):
+    with spawned(look=0.3) as link:
+        link.ask([well])
+        until(link, lambda seen: outcomes(seen, well))
+        os.kill(child_of(link.spawner), signal.SIGSTOP)
+        stopped = time.monotonic()
+        seen = until(link, lambda seen: lost(seen) and outcomes(seen, well))
+
+    assert lost(seen) == [ProberLost("it hung: no sign of life for 1.5 s")]
+    assert time.monotonic() - stopped < 3.0
+
+
+def test_a_faulty_prober_says_what_is_wrong_and_is_not_raised_in_a_busy_loop(well, capfd):
+    with spawned(look=0.1) as link:
+        began = time.monotonic()
+        link.ask([Target(well.endpoint, Check(interval=0.0))])  # no configuration allows it
+        seen = until(link, lambda seen: len(lost(seen)) == 3)
+
+    trouble, *_ = (event for event in seen if isinstance(event, ProberTrouble))
+    assert trouble.words.startswith("ZeroDivisionError in due, line ")
+    assert lost(seen)[0] == ProberLost("it ended with status 1")
+    assert time.monotonic() - began >= 0.2
+    assert "Traceback" in capfd.readouterr().err
+
+
+def test_a_prober_that_was_stopped_blames_no_server_for_it(well):
+    with spawned() as link:
+        check = Check(interval=0.05, timeout=0.1, fall=1)
+        target = Target(well.endpoint, check)
+        link.ask([target])
+        until(link, lambda seen: outcomes(seen, target))
+        stopped = child_of(link.spawner)
+        os.kill(stopped, signal.SIGSTOP)
+        threading.Timer(1.0, os.kill, (stopped, signal.SIGCONT)).start()
+        last = Target(at("127.0.0.1:1"), CHECK)
+        link.ask([target, last])  # heard only after the stop
+        seen = until(link, lambda seen: outcomes(seen, last))
+
+    assert set(outcomes(seen, target)) <= {Outcome.PASS}
+
+
+def test_when_the_director_hangs_up_nobody_is_left(well):
+    link = spawn()
+    link.ask([well])
+    until(link, bool)
+    family = [link.spawner, child_of(link.spawner)]
+    link.close()
+
+    assert holds(lambda: not any(map(running, family)))
+
+
+def test_when_the_director_dies_nobody_is_left():
+    reading, writing = os.pipe()
+    director = os.fork()
+    if director == 0:
+        link = spawn()
+        until(link, lambda _: link.load)
+        os.write(writing, struct.pack("=ii", link.spawner, child_of(link.spawner)))
+        signal.pause()
+    family = struct.unpack("=ii", os.read(reading, 8))
+    for pid in family:
+        os.kill(pid, signal.SIGSTOP)  # not even if they cannot notice
+    os.kill(director, signal.SIGKILL)
+    os.waitpid(director, 0)
+
+    assert holds(lambda: not any(map(running, family)))
+    os.close(reading)
+    os.close(writing)
+
+
+def test_signals_for_the_director_do_not_end_its_prober(link, well):
+    link.ask([well])
+    until(link, bool)
+    child = child_of(link.spawner)
+    for pid in (link.spawner, child):
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            os.kill(pid, number)
+    link.ask([])
+    link.ask([well])
+    until(link, bool)
+
+    assert child_of(link.spawner) == child
+
+
+def test_a_prober_holds_nothing_that_was_the_directors(well):
+    secret = os.open("/etc/hostname", os.O_RDONLY)
+    with spawned() as link:
+        link.ask([well])
+        until(link, bool)
+        child = child_of(link.spawner)
+        held = {os.readlink(entry) for entry in Path(f"/proc/{child}/fd").iterdir()}
+        status = Path(f"/proc/{child}/status").read_text()
+    os.close(secret)
+
+    assert os.path.realpath("/etc/hostname") not in held
+    assert "CapEff:\t0000000000000000" in status
+    assert "CapPrm:\t0000000000000000" in status
+
+
+def test_what_a_director_has_no_time_to_read_is_told_later_and_the_latest_of_it():
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    beats, beat = os.pipe2(os.O_NONBLOCK)
+    engine = prober.Prober(theirs, beat)
+    link = Link(ours, 2**22 + 1)  # above the highest pid: nobody's child
+    engine.say(wire.HELLO)
+    link.events()
+    while engine.say(wire.pack_load(wire.Load(1, 1, 1, 1, 1.0))):
+        pass
+    with serving("0.0.0.0") as (_, everywhere):
+        port = everywhere.endpoint.port
+        targets = [Target(at(f"127.1.0.{n}:{port}"), CHECK) for n in range(1, 200)]
+        link.ask(targets)
+        turn(engine, 0.5)
+    assert engine.blocked
+    turn(engine, 0.5)
+    latest = {}
+    while set(latest.values()) != {Outcome.REFUSED} or len(latest) < len(targets):
+        latest.update((event.target, event.verdict.outcome) for event in link.events())
+        engine.turn()
+
+    link.close()
+    theirs.close()
+    os.close(beats)
+    os.close(beat)
+
+
+def turn(engine, seconds):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        engine.turn()

@@ -1,0 +1,220 @@
+"""The engine on a clock that is moved by hand, its probes on real sockets of loopback."""
+
+import socket
+from collections import Counter
+from contextlib import contextmanager
+
+import pytest
+
+from lvs_nat.core.health import Outcome
+from lvs_nat.core.schedule import CONFIRM, SHORTEST
+from lvs_nat.core.setup import Check, Target
+from lvs_nat.daemon.engine import LATE, SLOT, Engine
+from tests.builders import at
+
+CHECK = Check(interval=1.0, timeout=0.8, fast=0.2, fall=3, rise=2)
+TRIP = 0.001  # how long answers take here
+
+
+class World:
+    """An engine, and all that it said."""
+
+    def __init__(self, room=10_000):
+        self.now = 1000.0015  # never on the edge of a slot
+        self.seen = []
+        self.words = []
+        self.engine = Engine(self._ended, room, lambda: self.now)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.engine.close()
+
+    def _ended(self, probe, news):
+        self.words.append(probe.words)
+        self.seen.append((round(self.now - 1000.0, 2), probe.target, probe.outcome, news))
+
+    def wait(self, seconds):
+        """Let *seconds* pass as they do for an engine that is always in time."""
+        for _ in range(round(seconds / SLOT)):
+            self.now += SLOT - TRIP
+            self.engine.turn(0.0)
+            self.now += TRIP
+            self.engine.turn(0.0)
+
+    def freeze(self, seconds):
+        """Let *seconds* pass in which the engine does not run."""
+        self.now += seconds
+        self.engine.turn(0.0)
+        self.engine.turn(0.0)
+
+    def outcomes(self, target):
+        return [outcome for _, whom, outcome, _ in self.seen if whom == target]
+
+    def times(self, target):
+        return [time for time, whom, _, _ in self.seen if whom == target]
+
+
+@contextmanager
+def serving(address=("127.1.2.3", 0), check=CHECK):
+    with socket.create_server(address, backlog=4096) as server:
+        yield Target(at("{}:{}".format(*server.getsockname())), check)
+
+
+@pytest.fixture
+def silent():
+    """A port that answers nothing: its queue of connections is full."""
+    full = socket.create_server(("127.1.2.4", 0), backlog=0)
+    with full, socket.create_connection(full.getsockname()):
+        yield Target(at("{}:{}".format(*full.getsockname())), CHECK)
+
+
+@pytest.fixture
+def world():
+    with World() as world:
+        yield world
+
+
+def test_a_well_server_is_asked_at_once_and_then_once_in_every_interval(world):
+    with serving() as target:
+        world.engine.ask([target])
+        world.wait(5.0)
+
+    first, second, *_ = times = world.times(target)
+    assert first == SLOT
+    assert second - first <= 1.0
+    assert [round(b - a, 2) for a, b in zip(times[1:], times[2:])] == [1.0] * (len(times) - 2)
+    assert {news for *_, news in world.seen} == {True}  # nobody has taken note of any
+
+
+def test_a_server_that_refuses_is_asked_again_in_a_moment_and_then_fast(world):
+    with serving() as target:
+        world.engine.ask([target])
+        world.wait(1.0)
+    before = len(world.seen)
+    world.wait(3.0)
+    first, second, third, fourth, *_ = world.times(target)[before:]
+
+    assert {outcome for _, _, outcome, _ in world.seen[before:]} == {Outcome.REFUSED}
+    assert CONFIRM <= round(second - first, 2) <= CONFIRM + 2 * SLOT
+    assert 0.2 <= round(third - second, 2) <= 0.22
+    assert fourth - third > 0.25  # settled: it keeps its moments again
+
+
+def test_a_silent_server_costs_a_time_out_and_then_eight_round_trips_a_look(world, silent):
+    world.engine.ask([silent])
+    world.wait(0.8)
+    assert world.outcomes(silent) == []
+    world.wait(0.05)
+    assert world.outcomes(silent) == [Outcome.SILENT]
+
+    assert world.words == ["no answer within 0.8 s"]
+
+
+def test_while_failures_are_counted_a_known_server_gets_less_time(world):
+    with serving() as target:
+        world.engine.ask([target])
+        world.wait(1.0)
+        address = target.endpoint
+    full = socket.create_server((str(address.address), address.port), backlog=0)
+    with full, socket.create_connection(full.getsockname()):
+        world.wait(4.0)
+    silences = [time for time, _, outcome, _ in world.seen if outcome is Outcome.SILENT]
+    first, second, third, *_ = silences
+
+    assert SHORTEST <= second - first <= SHORTEST + 3 * SLOT
+    assert third - second <= 0.2 + 3 * SLOT
+
+
+def test_a_deadline_that_passed_while_we_did_not_run_is_asked_again_before_it_counts(world, silent):
+    world.engine.ask([silent])
+    world.wait(0.1)
+    world.freeze(5.0)
+    assert world.outcomes(silent) == []
+    assert world.engine.looked_again == 1
+    assert world.engine.worst_lag > 4.0
+
+    world.wait(0.85)
+    assert world.outcomes(silent) == [Outcome.SILENT]
+
+
+def test_lateness_that_is_ours_is_no_excuse_for_ever(world, silent):
+    world.engine.ask([silent])
+    world.wait(0.1)
+    world.freeze(5.0)
+    world.freeze(5.0)
+
+    assert world.outcomes(silent) == [Outcome.SILENT]
+
+
+def test_an_answer_that_came_while_we_did_not_run_is_an_answer(world):
+    with serving() as target:
+        world.engine.ask([target])
+        world.now += SLOT
+        world.engine.turn(0.0)  # the question leaves
+        world.freeze(3.0)
+
+    assert world.outcomes(target) == [Outcome.PASS]
+
+
+def test_being_a_little_late_is_no_lateness(world, silent):
+    world.engine.ask([silent])
+    world.wait(0.1)
+    world.wait(0.69)
+    world.freeze(LATE - SLOT)
+
+    assert world.outcomes(silent) == [Outcome.SILENT]
+
+
+def test_targets_that_stay_keep_their_schedule_and_new_ones_are_asked_at_once(world):
+    with serving() as stays, serving() as goes, serving() as comes:
+        world.engine.ask([stays, goes])
+        world.wait(3.0)
+        world.engine.ask([comes, stays])
+        world.wait(3.0)
+
+    times = world.times(stays)
+    assert [round(b - a, 2) for a, b in zip(times[1:], times[2:])] == [1.0] * (len(times) - 2)
+    assert max(world.times(goes)) <= 3.0
+    assert min(world.times(comes)) == 3.0 + SLOT
+
+
+def test_questions_to_targets_that_go_are_withdrawn(world, silent):
+    world.engine.ask([silent])
+    world.wait(0.1)
+    assert world.engine.in_flight == 1
+
+    world.engine.ask([])
+    assert world.engine.in_flight == 0
+    world.wait(2.0)
+    assert world.seen == []
+
+
+def test_two_thousand_servers_are_never_asked_in_a_burst(world):
+    check = Check(interval=1.0, timeout=0.8)
+    with serving(("0.0.0.0", 0)) as everywhere:
+        port = everywhere.endpoint.port
+        targets = [Target(at(f"127.1.{n >> 8}.{n & 255}:{port}"), check) for n in range(2000)]
+        world.engine.ask(targets)
+        world.wait(3.0)
+    tenths = Counter(int(time * 10) for time, *_ in world.seen if time >= 1.0)
+
+    assert {outcome for _, _, outcome, _ in world.seen} == {Outcome.PASS}
+    assert len({target for time, target, *_ in world.seen if time <= 0.52}) == 2000
+    assert max(tenths.values()) <= 250
+    assert min(tenths[tenth] for tenth in range(10, 29)) >= 150
+
+
+def test_no_more_questions_than_there_is_room_for_are_under_way(silent):
+    checks = [Check(interval=1.0, timeout=0.3 + number / 100) for number in range(10)]
+    slow = [Target(silent.endpoint, check) for check in checks]
+    most = 0
+    with World(room=3) as world:
+        world.engine.ask(slow)
+        for _ in range(200):
+            world.wait(SLOT)
+            most = max(most, world.engine.in_flight)
+
+    assert most == 3
+    assert {target for _, target, *_ in world.seen} == set(slow)

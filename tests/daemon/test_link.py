@@ -1,0 +1,183 @@
+"""The director's end of the line, against a prober that says what it likes."""
+
+import select
+import socket
+
+import pytest
+
+from lvs_nat.core import wire
+from lvs_nat.core.health import Outcome, Verdict
+from lvs_nat.core.setup import Check, CheckKind, Target
+from lvs_nat.daemon.link import QUIET, Link, Probed, ProberLost, ProberTrouble
+from tests.builders import at
+
+A, B, C = (Target(at(f"192.168.122.{n}:80"), Check()) for n in (10, 20, 30))
+MANY = [Target(at(f"10.0.{n >> 8}.{n & 255}:80"), Check()) for n in range(10_000)]
+WELL = Verdict(Outcome.PASS, "connected", 0.25)
+ILL = Verdict(Outcome.SILENT, "no answer within 0.8 s", 0.5)
+
+
+class Clock:
+    def __init__(self):
+        self.now = 100.0
+
+    def __call__(self):
+        return self.now
+
+
+class Peer:
+    """What the prober would be."""
+
+    def __init__(self, line):
+        self.line = line
+
+    def tells(self, generation, *told):
+        for record, _ in wire.pack_verdicts(generation, told):
+            self.line.send(record)
+
+    def says(self, record):
+        self.line.send(record)
+
+    def orders(self):
+        """Return what it has been ordered, as (generation, targets), one for each order."""
+        heard = []
+        for order in self._heard():
+            if order.first == 0:
+                heard.append((order.generation, []))
+            heard[-1][1].extend(order.targets)
+        return heard
+
+    def parts(self):
+        return [order.targets for order in self._heard()]
+
+    def _heard(self):
+        while True:
+            try:
+                yield wire.unpack_order(self.line.recv(wire.RECORD))
+            except BlockingIOError:
+                return
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def line(clock):
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    theirs.setblocking(False)
+    link = Link(ours, 2**22 + 1, clock)  # above the highest pid: nobody's child
+    yield link, Peer(theirs)
+    theirs.close()
+    link.close()
+
+
+def readable(link):
+    return bool(select.select([link], [], [], 0)[0])
+
+
+def test_a_prober_is_told_everything_when_it_greets_and_again_when_another_one_does(line):
+    link, peer = line
+    link.ask([A, B])
+    assert peer.orders() == []
+
+    peer.says(wire.HELLO)
+    assert link.events() == ()
+    assert peer.orders() == [(1, [A, B])]
+
+    peer.says(wire.pack_lost("killed by signal 9"))
+    peer.says(wire.HELLO)
+    assert link.events() == (ProberLost("killed by signal 9"),)
+    assert peer.orders() == [(1, [A, B])]
+
+
+def test_a_target_is_ordered_once_and_only_if_it_has_a_check(line):
+    link, peer = line
+    peer.says(wire.HELLO)
+    link.events()
+    link.ask([A, B, A, Target(C.endpoint, Check(CheckKind.NONE))])
+
+    assert peer.orders() == [(1, [A, B])]
+
+
+def test_verdicts_come_with_their_targets(line):
+    link, peer = line
+    link.ask([A, B])
+    peer.tells(1, wire.Told(1, ILL, 0.5), wire.Told(0, WELL, 1.0, times=5))
+
+    assert link.events() == (Probed(B, ILL, 0.5), Probed(A, WELL, 1.0, times=5))
+
+
+def test_a_verdict_under_way_during_a_reload_counts_for_a_target_that_stays(line):
+    link, peer = line
+    link.ask([A, B])
+    link.ask([C, B])
+    peer.tells(1, wire.Told(0, ILL, 0.5), wire.Told(1, ILL, 0.5))
+    peer.tells(2, wire.Told(0, WELL, 1.0))
+
+    assert link.events() == (Probed(B, ILL, 0.5), Probed(C, WELL, 1.0))
+
+
+def test_nonsense_is_dropped_whole_and_told_now_and_then(line, clock):
+    link, peer = line
+    link.ask([A])
+    peer.says(b"nonsense")
+    peer.tells(1, wire.Told(0, WELL, 1.0), wire.Told(1, WELL, 1.0))
+    peer.tells(2, wire.Told(0, WELL, 1.0))
+    peer.says(b"V" * 90_000)
+    peer.tells(1, wire.Told(0, ILL, 1.0))
+
+    assert link.events() == (
+        Probed(A, ILL, 1.0),
+        ProberTrouble("4 malformed records of it were dropped"),
+    )
+    peer.says(b"again")
+    assert link.events() == ()
+    clock.now += QUIET
+    peer.says(b"again")
+    assert link.events() == (ProberTrouble("2 malformed records of it were dropped"),)
+
+
+def test_a_prober_tells_how_it_fares(line):
+    link, peer = line
+    load = wire.Load(1000, 1, 20, 16384, 0.002)
+    peer.says(wire.pack_load(load))
+    peer.says(wire.pack_trouble("KeyError in start, line 7: 3"))
+
+    assert link.events() == (ProberTrouble("KeyError in start, line 7: 3"),)
+    assert link.load == load
+
+
+def test_an_order_that_the_line_has_no_room_for_is_sent_as_it_gets_some(line):
+    link, peer = line
+    peer.says(wire.HELLO)
+    link.events()
+    link.ask(MANY)
+    assert not readable(link)
+    heard = rounds = 0
+    while heard < len(MANY):
+        heard += sum(len(part) for part in peer.parts())
+        assert readable(link) is (heard < len(MANY))
+        assert link.events() == ()
+        rounds += 1
+
+    assert rounds > 1
+
+
+def test_a_prober_that_never_stops_talking_does_not_keep_the_director(line):
+    link, peer = line
+    for _ in range(100):
+        peer.says(b"X")
+
+    assert len(link.events()) <= 1
+    assert readable(link)
+
+
+def test_a_line_that_nobody_holds_any_more_is_an_error(line):
+    link, peer = line
+    link.ask([A])
+    peer.line.close()
+
+    with pytest.raises(ConnectionError, match="the prober and its spawner are gone"):
+        link.events()
