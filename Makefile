@@ -52,7 +52,7 @@ test-pythons:
 	echo "== passed on Python$$found"
 
 bench: $(READY)
-	$(RUN) -m lvs_nat.lab -t 600 -m 1G -- $(RUN) bench/table.py
+	$(RUN) bench/table.py
 
 clean:
 	rm -rf .venv .venv-* .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist *.egg-info

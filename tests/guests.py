@@ -35,7 +35,9 @@ class Guest:
         files = sorted({str(item.path) for item in self.left.values()})
         # A guest whose session was killed is of no use to anybody.
         lab = ("setpriv", "--pdeathsig", "TERM", sys.executable, "-m", "lvs_nat.lab")
-        pytest = (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider")
+        # A guest's root may not look into the folder that this machine's root has for pytest.
+        own = ("-p", "no:cacheprovider", "--basetemp", f"{self._folder}.tmp")
+        pytest = (sys.executable, "-m", "pytest", "-q", *own)
         with (self._folder / "output").open("wb") as output:
             self._process = subprocess.Popen(
                 [*lab, *("-t", str(seconds), "-w", self._folder, "--"), *pytest, *files],
