@@ -25,11 +25,11 @@ LONGEST = 1e9
 _ORDER = struct.Struct("=cIII")  # kind, generation, targets in all, number of the first here
 _TARGET = struct.Struct("=BB16sHdddII")  # version, check kind, address, port, the check's numbers
 _VERDICTS = struct.Struct("=cI")  # kind, generation
-_VERDICT = struct.Struct("=IBHddB")  # number, outcome, times, latency, next in, bytes of words
+_VERDICT = struct.Struct("=IBBddB")  # number, outcome, times, latency, next in, bytes of words
 _LOAD = struct.Struct("=cQIIId")
 _KINDS = tuple(CheckKind)
 _OUTCOMES = tuple(Outcome)
-_SOME = 0xFFFF  # what a count of 16 bits can say at most
+_SOME = 50  # probes that one verdict can stand for at most
 
 
 class Order(NamedTuple):
@@ -44,8 +44,8 @@ class Order(NamedTuple):
 class Told(NamedTuple):
     """A verdict on the target of a number, and the seconds to that target's next probe.
 
-    times says how many probes in a row have now ended as well, or as badly, since the last
-    time the target was told of.
+    times says how many probes in a row, at most 50, have ended as well, or as badly, since
+    the last time the target was told of.
     """
 
     number: int
@@ -190,8 +190,8 @@ def _told(record: bytes) -> Iterator[Told]:
         place += _VERDICT.size
         words = record[place : place + length]
         place += length
-        if len(words) != length or not times:
-            raise ValueError("a verdict without all its words or of no probe")
+        if len(words) != length or not 1 <= times <= _SOME:
+            raise ValueError("a verdict without all its words, or of no probe or too many")
         verdict = Verdict(_OUTCOMES[outcome], _words(words), _time(latency))
         yield Told(number, verdict, _time(next_in), times)
 

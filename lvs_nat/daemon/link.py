@@ -16,8 +16,10 @@ from lvs_nat.core import wire
 from lvs_nat.core.health import Verdict
 from lvs_nat.core.setup import CheckKind, Target
 
-# However much a prober says, the director goes on with its own work after this many records.
+# However much a prober says, the director goes on with its own work after this many records,
+# or after records that tell of this many probes.
 RECORDS = 16
+PROBES = 20_000
 # Of nonsense from the prober the director speaks this often (seconds).
 QUIET = 10.0
 # How long an ending prober is waited for, in milliseconds.
@@ -83,6 +85,7 @@ class Link:
         # What numbers meant in earlier orders, until the prober has taken up a later one.
         self._asked: dict[int, tuple[Target, ...]] = {0: ()}
         self._wanted: frozenset[Target] = frozenset()
+        self._heard = 0
         self._nonsense = 0
         self._quiet_until = 0.0
         self._poll = select.epoll()
@@ -125,7 +128,10 @@ class Link:
 
     def _events(self) -> Iterator[Event]:
         self.flush()
+        self._heard = 0
         for _ in range(RECORDS):
+            if self._heard >= PROBES:
+                break
             try:
                 record = self._line.recv(2 * wire.RECORD)
             except BlockingIOError:
@@ -166,6 +172,7 @@ class Link:
         for earlier in [number for number in self._asked if number < report.generation]:
             del self._asked[earlier]
         for number, verdict, next_in, times in report.told:
+            self._heard += times
             if asked[number] in self._wanted:
                 yield Probed(asked[number], verdict, next_in, times)
 

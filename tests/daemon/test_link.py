@@ -167,10 +167,17 @@ def test_an_order_that_the_line_has_no_room_for_is_sent_as_it_gets_some(line):
 
 def test_a_prober_that_never_stops_talking_does_not_keep_the_director(line):
     link, peer = line
+    link.ask(MANY)
     for _ in range(100):
         peer.says(b"X")
-
     assert len(link.events()) <= 1
+    assert readable(link)
+    while readable(link):
+        link.events()
+
+    for _ in range(3):
+        peer.tells(1, *(wire.Told(n, ILL, 1.0, times=50) for n in range(500)))
+    assert len(link.events()) == 500
     assert readable(link)
 
 
