@@ -2,6 +2,8 @@
 
 from typing import NamedTuple
 
+from lvs_nat.core.spelling import spell
+
 REFUSED = "refused"
 NOTHING = ""
 SERVICE = "-A -t 10.0.0.1:80 -s rr\n"
@@ -194,6 +196,25 @@ RECORDED = {
     "-a -t 10.0.0.1:80 -r 2001:db8::2 -i": DIFFERENCES[-1].rules,
     "--start-daemon backup --mcast-interface lo --syncid 5": DIFFERENCES[-1].rules,
 }
+
+
+def as_ipvsadm(ruleset):
+    """Return the lines that ipvsadm would write: without what the table says it loses."""
+    lines = []
+    for line in spell(ruleset).splitlines():
+        words = line.split(" ")
+        if words[0].startswith("--"):
+            continue
+        for option in ("-x", "-y"):
+            if option in words:
+                del words[words.index(option) : words.index(option) + 2]
+        if "-f" in words and int(words[words.index("-f") + 1]) >= 2**31:
+            words[words.index("-f") + 1] = str(int(words[words.index("-f") + 1]) - 2**32)
+        if "-b" in words and {"sh", "mh"} & set(words):
+            flags = words[words.index("-b") + 1].split(",")
+            words[words.index("-b") + 1] = ",".join(flag for flag in flags if flag != "flag-3")
+        lines.append(" ".join(words) + "\n")
+    return lines
 
 
 def table():

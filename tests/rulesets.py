@@ -50,7 +50,9 @@ VIRTUAL = {
 REAL = {
     4: st.one_of(
         _neighbours("192.168.122.10"),
-        st.integers(0x01000000, 0xDFFFFFFF).map(IPv4Address),
+        # 127.255.255.255 is a broadcast address of any machine with a loopback.
+        st.integers(0x01000000, 0x7EFFFFFF).map(IPv4Address),
+        st.integers(0x80000000, 0xDFFFFFFF).map(IPv4Address),
         st.integers(0xF0000000, 0xFFFFFFFE).map(IPv4Address),
     ),
     6: st.one_of(

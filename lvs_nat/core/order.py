@@ -31,7 +31,8 @@ def services(table: Table) -> list[Service]:
 
 def destinations(service: Service) -> list[Destination]:
     """Return the destinations as ipvsadm orders them if they were added as they stand."""
-    # The kernel lists the newest destination first (ip_vs_ctl.c, ip_vs_add_dest).
+    # The kernel lists the newest destination first (ip_vs_ctl.c, ip_vs_add_dest).  The family
+    # does not count here: tunnels to the other one stand among the rest.
     rows = [
         ((*_words(endpoint.address), endpoint.port), destination)
         for endpoint, destination in service.destinations.items()
@@ -42,15 +43,22 @@ def destinations(service: Service) -> list[Destination]:
 def _service_key(name: ServiceName) -> Key:
     if isinstance(name, Mark):
         return (name.mark, _FAMILY[name.version], 0, 0, 0, 0, 0, 0)
-    family, *words = _words(name.endpoint.address)
-    return (0, family, name.transport.value, *words, name.endpoint.port)
+    endpoint = name.endpoint
+    return (
+        0,
+        _FAMILY[name.version],
+        name.transport.value,
+        *_words(endpoint.address),
+        endpoint.port,
+    )
 
 
 def _words(address: Address) -> Key:
+    # An IPv4 address stands in the first word of the union nf_inet_addr.
     value = int(address)
     if address.version == 4:
-        return (2, value, 0, 0, 0)
-    return (10, value >> 96, value >> 64 & 0xFFFFFFFF, value >> 32 & 0xFFFFFFFF, value & 0xFFFFFFFF)
+        return (value, 0, 0, 0)
+    return (value >> 96, value >> 64 & 0xFFFFFFFF, value >> 32 & 0xFFFFFFFF, value & 0xFFFFFFFF)
 
 
 def _sorted(rows: list[Keyed[Item]]) -> list[Item]:

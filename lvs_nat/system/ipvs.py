@@ -164,6 +164,7 @@ class Ipvs:
         name = service.name
         for _ in range(DUMP_TRIES):
             spans = self._channel.dump(abi.GET_DEST, requests.service_name(name))
+            spans.reverse()  # the kernel lists the newest first; we keep the order of adding
             identity = rows.identity(spans)
             known = self._readings.get(name)
             if known and known.identity == identity and known.bare == service:

@@ -43,14 +43,20 @@ def test_addresses_around_the_circle_are_merged_as_by_ipvsadm(added, listed):
     assert sorted_addresses(*added) == listed
 
 
-def test_real_servers_of_one_address_stand_by_port_and_families_by_number():
-    rows = [real("[2001:db8::1]:80"), real("10.0.0.2:443"), real("10.0.0.2:80")]
+def test_real_servers_of_one_address_stand_by_port_and_families_are_mixed():
+    rows = [
+        real("50.0.0.1:80"),
+        real("[2001:db8::1]:80"),
+        real("10.0.0.2:443"),
+        real("10.0.0.2:80"),
+    ]
     ordered = order.destinations(service("172.25.0.10:80", *rows))
 
     assert [str(row.endpoint) for row in ordered] == [
         "10.0.0.2:80",
         "10.0.0.2:443",
         "[2001:db8::1]:80",
+        "50.0.0.1:80",
     ]
 
 

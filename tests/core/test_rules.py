@@ -24,7 +24,7 @@ from lvs_nat.model import (
 )
 from tests.builders import real, service, tcp, udp
 from tests.builders import rules as ruleset
-from tests.differences import DIFFERENCES, RECORDED, REFUSED, table
+from tests.differences import DIFFERENCES, RECORDED, REFUSED, as_ipvsadm, table
 from tests.rulesets import rulesets, variants
 
 ROOT = Path(__file__).parents[2]
@@ -89,25 +89,6 @@ def outcome(text):
         return spell(meaning(text))
     except ConfigError:
         return REFUSED
-
-
-def as_ipvsadm(parsed):
-    """Return what ipvsadm would write: without what the table of differences says it loses."""
-    lines = []
-    for line in spell(parsed).splitlines():
-        words = line.split(" ")
-        if words[0].startswith("--"):
-            continue
-        for option in ("-x", "-y"):
-            if option in words:
-                del words[words.index(option) : words.index(option) + 2]
-        if "-f" in words and int(words[words.index("-f") + 1]) >= 2**31:
-            words[words.index("-f") + 1] = str(int(words[words.index("-f") + 1]) - 2**32)
-        if "-b" in words and {"sh", "mh"} & set(words):
-            flags = words[words.index("-b") + 1].split(",")
-            words[words.index("-b") + 1] = ",".join(flag for flag in flags if flag != "flag-3")
-        lines.append(" ".join(words) + "\n")
-    return lines
 
 
 def recorded_set(recorded):
