@@ -129,6 +129,7 @@ class Engine:
 
         Returns the events of descriptors that are not a probe's.
         """
+        self._skip_answered()
         until = self._next[0] * SLOT if self._next else math.inf
         wait = min(max(0.0, until - self._clock()), longest)
         ready = self._poll.poll(wait, ANSWERS)
@@ -137,6 +138,14 @@ class Engine:
         if len(ready) < ANSWERS:
             self._pass_time(now, others)
         return others
+
+    def _skip_answered(self) -> None:
+        """Forget slots that hold nothing but deadlines of questions that were answered."""
+        while self._next:
+            slot = self._next[0]
+            if any(probe.wake == slot for probe in self._slots[slot]):
+                return
+            del self._slots[heapq.heappop(self._next)]
 
     def _answers(self, ready: list[tuple[int, int]], now: float) -> list[tuple[int, int]]:
         others = []

@@ -1,6 +1,7 @@
 import errno
 import select
 import socket
+from contextlib import closing
 
 import pytest
 
@@ -17,7 +18,7 @@ def ask(endpoint, seconds=5.0):
         asking = tcp.start(tcp.address(Target(endpoint, Check())))
     except OSError as error:
         return tcp.unasked(error.errno)
-    with asking, select.epoll() as poll:
+    with closing(asking), select.epoll() as poll:
         poll.register(asking, select.EPOLLOUT)
         for _, events in poll.poll(seconds):
             return tcp.proceed(asking, events)
