@@ -6,7 +6,6 @@ import argparse
 
 from lvs_nat.cli.machine import Machine
 from lvs_nat.cli.options import paths
-from lvs_nat.daemon.saved import load
 from lvs_nat.daemon.serve import serve
 from lvs_nat.system import logs
 from lvs_nat.system.pidfile import PidFile
@@ -20,11 +19,9 @@ def run(args: argparse.Namespace, machine: Machine) -> int:
     """Serve until a signal or `lvs-nat stop` ends it."""
     machine.must_be_root("run")
     where = paths(args)
-    saved = load(where)
     logs.to_stderr()
 
-    def announce(code: int, text: str) -> None:
-        if code:
-            machine.warn(text)
+    def announce(_code: int, _text: str, _warnings: tuple[str, ...]) -> None:
+        """Whatever is to be said has gone to the log, which is this terminal or the journal."""
 
-    return serve(where, saved, PidFile(where.pid_file), announce)
+    return serve(where, PidFile(where.pid_file), announce)

@@ -6,7 +6,6 @@ import argparse
 
 from lvs_nat.cli.machine import Machine
 from lvs_nat.cli.options import paths
-from lvs_nat.daemon.saved import load
 from lvs_nat.system.pidfile import holder
 
 
@@ -18,17 +17,16 @@ def run(args: argparse.Namespace, machine: Machine) -> int:
     """Start, wait until clients are served, show the table.  A second start is no error."""
     machine.must_be_root("start")
     where = paths(args)
-    saved = load(where)
     pid = holder(where.pid_file)
     if pid is not None:
         machine.say(f"lvs-nat is already running as pid {pid}")
         return 0
-    for warning in saved.warnings:
-        machine.warn(f"warning: {warning}")
     # python-daemon is needed by this command alone.
     from lvs_nat.daemon.detach import start
 
-    outcome = start(where, saved)
+    outcome = start(where)
+    for warning in outcome.warnings:
+        machine.warn(f"warning: {warning}")
     if outcome.code:
         machine.warn(outcome.text)
     else:

@@ -77,6 +77,9 @@ class Target:
     endpoint: Endpoint
     check: Check
 
+    def __hash__(self) -> int:
+        return hash(self.endpoint)  # few targets of one endpoint differ in their check
+
 
 @dataclass(frozen=True)
 class ServiceSetup:

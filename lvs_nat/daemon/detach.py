@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from daemon import DaemonContext
 
 from lvs_nat.daemon.paths import Paths
-from lvs_nat.daemon.saved import Saved
 from lvs_nat.daemon.serve import serve
 from lvs_nat.system import logs
 from lvs_nat.system.pidfile import PidFile
@@ -21,13 +20,14 @@ PATIENCE = 120.0
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a start ended: an LSB exit code and what to show."""
+    """How a start ended: an LSB exit code, what to show, and warnings."""
 
     code: int
     text: str
+    warnings: tuple[str, ...] = ()
 
 
-def start(paths: Paths, saved: Saved) -> Outcome:
+def start(paths: Paths) -> Outcome:
     """Start a director in the background; return once it serves, or has refused to."""
     reading, writing = os.pipe()
     child = os.fork()
@@ -35,7 +35,7 @@ def start(paths: Paths, saved: Saved) -> Outcome:
         os.close(reading)
         code = 1
         try:
-            code = _background(paths, saved, writing)
+            code = _background(paths, writing)
         finally:
             os._exit(code)
     os.close(writing)
@@ -46,20 +46,20 @@ def start(paths: Paths, saved: Saved) -> Outcome:
         os.waitpid(child, 0)  # python-daemon's first parent; the director is init's child
 
 
-def _background(paths: Paths, saved: Saved, announcing: int) -> int:
+def _background(paths: Paths, announcing: int) -> int:
     waiting = [announcing]
 
-    def announce(code: int, text: str) -> None:
+    def announce(code: int, text: str, warnings: tuple[str, ...]) -> None:
         if waiting:  # whatever comes after the first word is for the log
             with open(waiting.pop(), "wb") as terminal:
-                terminal.write(json.dumps([code, text]).encode())
+                terminal.write(json.dumps([code, text, warnings]).encode())
 
     logs.to_syslog()
     context = DaemonContext(
         files_preserve=[announcing], umask=0o022, working_directory="/", signal_map={}
     )
     context.open()
-    return serve(paths, saved, PidFile(paths.pid_file), announce)
+    return serve(paths, PidFile(paths.pid_file), announce)
 
 
 def _listen(reading: int) -> Outcome:
@@ -71,5 +71,5 @@ def _listen(reading: int) -> Outcome:
         heard += piece
     if not heard:
         return Outcome(1, "the director ended, or hangs, before it served; see the system log")
-    code, text = json.loads(heard)
-    return Outcome(code, text)
+    code, text, warnings = json.loads(heard)
+    return Outcome(code, text, tuple(warnings))

@@ -86,7 +86,6 @@ class Service:
         self._loop.watch(self._link.fileno(), self._hear)
         self._feed_watchdog()
         self._ask()
-        self._look()
         try:
             self._loop.run()
         finally:
@@ -114,17 +113,14 @@ class Service:
         """Have the prober ask every server; take nothing away before the first answers."""
         targets = list(self._director.cluster.healths)
         self._link.ask(targets)
-        self._push_orders()
         self._due = {who: when for who, when in self._due.items() if who in targets}
         slowest = max((who.check.timeout for who in targets), default=0.0)
         self._director.hold(slowest + GRACE)
-        self._loop.after("first round", slowest + GRACE, self._settle)
-
-    def _push_orders(self) -> None:
-        """Send the prober what the line has had no room for yet."""
-        self._link.flush()
-        if self._link.pending:
-            self._loop.after("orders", 0.01, self._push_orders)
+        if self._director.cluster.judging:
+            self._loop.after("first round", slowest + GRACE, self._settle)
+            self._look()
+        else:
+            self._settle()
 
     def _settle(self) -> None:
         """The first round is over: what was held back is done, and a start is announced."""
@@ -162,7 +158,7 @@ class Service:
             for event in self._link.events():
                 if isinstance(event, Probed):
                     self._due[event.target] = now + event.next_in
-                    news.append((event.target, event.verdict))
+                    news += [(event.target, event.verdict)] * event.times
                 else:
                     log.error("%s", event)
         except ConnectionError as error:
@@ -223,6 +219,7 @@ class Service:
             "rules": str(self._paths.rules),
             "unsaved": list(map(spell_operation, unsaved(director.meant, self._saved.rules))),
             "refusals": list(director.refusals),
+            "writes": self._kernel.writes,
             **body,
         }
 
@@ -246,7 +243,6 @@ class Service:
             self._director.reload(saved.rules, saved.setup)
             self._host.set()
             self._ask()
-            self._look()
         finally:
             notify.ready(self._status())
         log.info("reloaded: %s", count(self._director.cluster))
