@@ -118,7 +118,7 @@ def unpack_order(record: bytes) -> Order:
     """Read a record that `pack_order` made; raise ValueError for anything else."""
     try:
         kind, generation, total, first = _ORDER.unpack_from(record)
-        targets = tuple(_target(*entry) for entry in _TARGET.iter_unpack(record[_ORDER.size :]))
+        targets = tuple(_targets(record[_ORDER.size :]))
     except (struct.error, IndexError) as error:
         raise ValueError(f"not an order: {error}") from error
     if kind != b"T" or first + len(targets) > total:
@@ -126,11 +126,14 @@ def unpack_order(record: bytes) -> Order:
     return Order(generation, total, first, targets)
 
 
-def _target(version: int, kind: int, packed: bytes, port: int, *check: float) -> Target:
-    address = IPv6Address(packed) if version == 6 else IPv4Address(packed[:4])
-    interval, timeout, fast, fall, rise = check
-    asked = Check(_KINDS[kind], interval, timeout, fast, int(fall), int(rise))
-    return Target(Endpoint(address, port), asked)
+def _targets(entries: bytes) -> Iterator[Target]:
+    checks: dict[tuple[int | float, ...], Check] = {}  # thousands of targets share a few
+    for version, kind, packed, port, *numbers in _TARGET.iter_unpack(entries):
+        address = IPv6Address(packed) if version == 6 else IPv4Address(packed[:4])
+        key = (kind, *numbers)
+        if key not in checks:
+            checks[key] = Check(_KINDS[kind], *numbers)
+        yield Target(Endpoint(address, port), checks[key])
 
 
 def pack_verdicts(generation: int, told: Iterable[Told]) -> Iterator[tuple[bytes, int]]:

@@ -127,7 +127,7 @@ class Link:
         self._reap()
 
     def _events(self) -> Iterator[Event]:
-        self.flush()
+        self._flush()
         self._heard = 0
         for _ in range(RECORDS):
             if self._heard >= PROBES:
@@ -178,14 +178,9 @@ class Link:
 
     def _send_order(self) -> None:
         self._unsent = deque(self._order)
-        self.flush()
+        self._flush()
 
-    @property
-    def pending(self) -> bool:
-        """Whether a part of the order waits for room on the line."""
-        return bool(self._unsent)
-
-    def flush(self) -> None:
+    def _flush(self) -> None:
         """Send what is still unsent of the order, and listen for room if there is none."""
         if not self._unsent:
             return
