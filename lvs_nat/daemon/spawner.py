@@ -31,7 +31,7 @@ def spawn(run: Run = prober.run, look: float = LOOK) -> Link:
 
     To be called once in the process that is the director to its end (after detaching, and by
     its main thread: the spawner dies with it), before anything is open that a prober should
-    not have.  As root, both become the first of USERS that exists.
+    not have.  As root, both become the first of USERS that exists; they have no capability.
     """
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     director = os.getpid()
@@ -59,8 +59,7 @@ def _spawner(line: socket.socket, director: int, run: Run, look: float) -> None:
     _deaf()
     _close_all_but({0, 1, 2, line.fileno()})
     os.chdir("/")
-    if os.geteuid() == 0:
-        privileges.become(*USERS)
+    privileges.become(*USERS)
     privileges.die_with(director)
     line.setblocking(False)
     while True:
