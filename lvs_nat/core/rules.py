@@ -37,6 +37,10 @@ __all__ = ["NO_NAMES", "Names", "Parsed", "parse"]
 
 # Past this many, a file is not a rule file, and nobody reads on.
 PROBLEMS_MAX = 100
+# Nobody reads more warnings than this; the others are counted.
+WARNINGS_MAX = 100
+# The longest rule that can be meant has some 300 characters.
+RULE_MAX = 4096
 TORN = "the last line has no end, so the file may be cut short: see that it is whole, end the line"
 
 _ODD = re.compile(r"[^\x21-\x7e \t\r]")
@@ -72,7 +76,7 @@ def parse(text: str, path: str, names: Names = NO_NAMES) -> Parsed:
     if reading.problems:
         torn = [warning for warning in reading.warnings if warning.message == TORN]
         raise ConfigError([*reading.problems, *torn])
-    return Parsed(reading.ruleset(), tuple(reading.warnings))
+    return reading.parsed()
 
 
 @dataclass
@@ -90,7 +94,7 @@ class _Reading:
         self.problems: list[Problem] = []
         self.warnings: list[Problem] = []
         self._path = path
-        self._number = 0
+        self._number = self._said = 0
         self._places = Places(names, self.say)
         self._drafts: dict[ServiceName, _Draft] = {}
         # Services whose own rule is wrong: what else is said about them proves nothing.
@@ -105,7 +109,15 @@ class _Reading:
         return Ruleset(services, self._timeouts, self._daemons)
 
     def say(self, message: str) -> None:
-        self.warnings.append(Problem(self._path, self._number, message))
+        self._said += 1
+        if self._said <= WARNINGS_MAX or message == TORN:
+            self.warnings.append(Problem(self._path, self._number, message))
+
+    def parsed(self) -> Parsed:
+        left = self._said - len(self.warnings)
+        if left:
+            self.warnings.append(Problem(self._path, 0, f"{left} more warnings, not shown"))
+        return Parsed(self.ruleset(), tuple(self.warnings))
 
     def read(self, number: int, text: str) -> None:
         self._number = number
@@ -128,6 +140,10 @@ class _Reading:
     def _words(self, text: str) -> list[str]:
         if "#" in text:
             text = _COMMENT.sub("", text)
+        if len(text) > RULE_MAX:
+            raise ValueError(
+                f"a line of {len(text)} characters is no rule: write one rule on a line"
+            )
         odd = _ODD.search(text)
         if odd:
             character = odd[0]

@@ -326,6 +326,7 @@ def test_what_ipvsadm_would_do_in_silence_is_said(line, said):
         ("ipvsadm", "ipvsadm stands alone"),
         ("-A\u00a0-t 10.0.0.2:80", "the character '\\xa0' (U+00A0) has no place in a rule"),
         ("-A -t 10.0.0.2\uff1a80", "(U+FF1A) has no place in a rule"),
+        ("-A" * 5000, "a line of 10000 characters is no rule"),
         ("\x00\x7fELF", "(U+0000) has no place in a rule"),
     ],
 )
@@ -358,6 +359,14 @@ def test_a_file_that_is_no_rule_file_is_not_read_to_its_end():
 
     assert len(found) == rules.PROBLEMS_MAX + 1
     assert found[-1].endswith("too many problems: the rest of the file was not read")
+
+
+def test_warnings_past_counting_are_counted():
+    found = warnings("-L\n" * 1000 + "-L")
+
+    assert len(found) == rules.WARNINGS_MAX + 2
+    assert "the last line has no end" in found[-2]
+    assert found[-1] == f"ipvsadm: {1001 - rules.WARNINGS_MAX} more warnings, not shown"
 
 
 def test_a_host_is_looked_up_once_whether_it_is_there_or_not():
