@@ -119,7 +119,7 @@ def _health(health: Health | None, now: float) -> dict[str, Any]:
     return {
         "state": health.state.value,
         "serving": health.serving,
-        "for": round(max(0.0, now - health.since), 1) if last or health.serving else None,
+        "for": round(max(0.0, now - health.since), 1) if health.since else None,
         "words": last.words if last else "not asked yet",
         "ms": round(last.latency * 1000, 3) if last and last.passed else None,
     }

@@ -7,11 +7,11 @@ is no doubt what it would make of it; docs/rules.md lists the differences.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from lvs_nat.core import rows
+from lvs_nat.core.canonical import Canonical
 from lvs_nat.core.commands import FORWARDING
 from lvs_nat.core.literals import NO_NAMES, Names, Places
 from lvs_nat.core.options import Line, read
@@ -21,6 +21,7 @@ from lvs_nat.core.spelling import (
     spell_endpoint,
     spell_name,
 )
+from lvs_nat.core.words import words_of
 from lvs_nat.errors import ConfigError, Problem
 from lvs_nat.model import (
     Destination,
@@ -39,12 +40,7 @@ __all__ = ["NO_NAMES", "Names", "Parsed", "parse"]
 PROBLEMS_MAX = 100
 # Nobody reads more warnings than this; the others are counted.
 WARNINGS_MAX = 100
-# The longest rule that can be meant has some 300 characters.
-RULE_MAX = 4096
 TORN = "the last line has no end, so the file may be cut short: see that it is whole, end the line"
-
-_ODD = re.compile(r"[^\x21-\x7e \t\r]")
-_COMMENT = re.compile(r"(?:^|[ \t\r])#.*", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -96,6 +92,7 @@ class _Reading:
         self._path = path
         self._number = self._said = 0
         self._places = Places(names, self.say)
+        self._canonical = Canonical()
         self._drafts: dict[ServiceName, _Draft] = {}
         # Services whose own rule is wrong: what else is said about them proves nothing.
         self._doubtful: set[ServiceName] = set()
@@ -122,7 +119,9 @@ class _Reading:
     def read(self, number: int, text: str) -> None:
         self._number = number
         try:
-            words = self._words(text)
+            if self._add_canonical(text):
+                return
+            words = words_of(text, self.say)
             if not words:
                 return
             line = read(words)
@@ -137,34 +136,14 @@ class _Reading:
     def _complain(self, messages: Iterable[str]) -> None:
         self.problems += [Problem(self._path, self._number, message) for message in messages]
 
-    def _words(self, text: str) -> list[str]:
-        if "#" in text:
-            text = _COMMENT.sub("", text)
-        if len(text) > RULE_MAX:
-            raise ValueError(
-                f"a line of {len(text)} characters is no rule: write one rule on a line"
-            )
-        odd = _ODD.search(text)
-        if odd:
-            character = odd[0]
-            raise ValueError(
-                f"the character {character!a} (U+{ord(character):04X}) has no place in a"
-                " rule: write the line anew with plain blanks"
-            )
-        words = text.split()
-        if "ipvsadm" in text:
-            words = self._unprefixed(words)
-        return words
-
-    def _unprefixed(self, words: list[str]) -> list[str]:
-        if words[0].endswith("/ipvsadm"):
-            words = words[1:]
-        if "ipvsadm" in words[1:]:
-            self.say("the word ipvsadm amid a rule is passed over, as ipvsadm does: take it away")
-        words = [word for word in words if word != "ipvsadm"]
-        if not words:
-            raise ValueError("ipvsadm stands alone: write a rule after it, or take it away")
-        return words
+    def _add_canonical(self, text: str) -> bool:
+        """Obey *text* if it is the usual -a and nothing speaks against it."""
+        row = self._canonical.row(text)
+        draft = self._drafts.get(row[0]) if row else None
+        if row is None or draft is None or row[1].endpoint in draft.destinations:
+            return False
+        draft.destinations[row[1].endpoint] = row[1]
+        return True
 
     def _doubt(self, line: Line) -> None:
         if line.command != "-A":

@@ -24,7 +24,7 @@ class Loop:
         self._selector = selectors.DefaultSelector()
         self._timers: dict[str, tuple[float, Callback]] = {}
         self._signals: dict[int, Callback] = {}
-        self._running = False
+        self._stopped = False
         self._wakeup = -1
 
     def watch(self, fd: int, callback: Callback, *, writing: bool = False) -> None:
@@ -62,14 +62,13 @@ class Loop:
         signal.signal(number, _nothing)
 
     def run(self) -> None:
-        """Serve until `stop` is called."""
-        self._running = True
+        """Serve until `stop` is called; not at all if that was before."""
         reading, writing = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._wakeup = reading
         previous = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
         self.watch(reading, self._hear_signals)
         try:
-            while self._running:
+            while not self._stopped:
                 self._turn()
         finally:
             signal.set_wakeup_fd(previous)
@@ -78,7 +77,7 @@ class Loop:
             os.close(writing)
 
     def stop(self) -> None:
-        self._running = False
+        self._stopped = True
 
     def close(self) -> None:
         self._selector.close()

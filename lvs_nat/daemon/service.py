@@ -41,6 +41,8 @@ SHARE = 20
 SECOND_LOOK = 0.21
 # The first round of probes may last one time-out, and this much for the way there and back.
 GRACE = 0.25
+# Events of links need a library that takes longer to load than all of the start.
+LISTEN = 1.0
 
 Announce = Callable[[int, str], None]
 
@@ -111,8 +113,8 @@ class Service:
 
     def _ask(self) -> None:
         """Have the prober ask every server; take nothing away before the first answers."""
-        targets = list(self._director.cluster.healths)
-        self._link.ask(targets)
+        targets = self._director.cluster.healths
+        self._link.ask(list(targets))
         self._due = {who: when for who, when in self._due.items() if who in targets}
         slowest = max((who.check.timeout for who in targets), default=0.0)
         self._director.hold(slowest + GRACE)
@@ -137,7 +139,7 @@ class Service:
         self._notes.write(self._director, self._saved.digest)
         notify.ready(self._status())
         log.info("serving: %s", count(self._director.cluster))
-        self._loop.after("listen", 0.0, lambda: self._host.listen(self._loop))
+        self._loop.after("listen", LISTEN, lambda: self._host.listen(self._loop))
 
     def _refuse_to_start(self) -> None:
         try:

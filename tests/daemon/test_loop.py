@@ -81,3 +81,9 @@ def test_a_signal_is_heard_in_the_loop(loop):
     loop.after("send", 0.001, lambda: os.kill(os.getpid(), signal.SIGUSR1))
     loop.run()
     signal.signal(signal.SIGUSR1, before)
+
+
+def test_a_loop_that_was_stopped_before_it_ran_does_not_run(loop):
+    loop.after("never", 0.0, lambda: pytest.fail("it was stopped"))
+    loop.stop()
+    loop.run()
