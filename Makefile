@@ -7,7 +7,7 @@ RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
 PYTEST := $(RUN) -m pytest
 
-.PHONY: help demo test kernel lint unit test-pythons bench clean
+.PHONY: help demo test kernel lint unit test-pythons bench rpm rpmlint boot clean
 .DEFAULT_GOAL := help
 
 help:
@@ -16,6 +16,9 @@ help:
 	@echo 'make unit          the tests that need no kernel, in seconds'
 	@echo 'make lint          style and types'
 	@echo 'make test-pythons  the unit tests on every Python 3.9 to 3.13 that is here'
+	@echo 'make rpm           the packages, in build/rpm'
+	@echo 'make rpmlint       what rpmlint says of them'
+	@echo 'make boot          them installed, booted, crashed and removed, with systemd and with SysV init'
 	@echo 'make bench         how long the table takes, against ipvsadm'
 	@echo 'make clean         away with all that was made and downloaded'
 
@@ -53,6 +56,15 @@ test-pythons:
 
 bench: $(READY)
 	$(RUN) bench/table.py
+
+rpm: $(READY)
+	@$(RUN) packaging/build.py
+
+rpmlint: rpm
+	@$(RUN) packaging/build.py --lint
+
+boot: rpm
+	$(PYTEST) -m boot
 
 clean:
 	rm -rf .venv .venv-* .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist *.egg-info
