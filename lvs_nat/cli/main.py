@@ -55,10 +55,15 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     asked = {word for word in words if word in COMMANDS}
     for name, help_text in COMMANDS.items():
+        chosen = name in asked  # only what runs is imported
         command = commands.add_parser(
-            name, help=help_text, description=help_text, parents=[common()], allow_abbrev=False
+            name,
+            help=help_text,
+            description=help_text,
+            parents=[common()] if chosen else [],
+            allow_abbrev=False,
         )
-        if name in asked:  # only what runs is imported
+        if chosen:
             importlib.import_module(_module(name)).configure(command)
     return parser
 

@@ -23,6 +23,7 @@ _FORWARDING = {
     Forwarding.TUNNEL: "Tunnel",
     Forwarding.DIRECT: "Route",
 }
+_NONE = Counters()
 _TITLES = (
     "Prot LocalAddress:Port Scheduler Flags",
     "  -> RemoteAddress:Port           Forward Weight ActiveConn InActConn",
@@ -54,7 +55,7 @@ def _lines(
     for service in order.services(services):
         yield " ".join(_service(service))
         for row in order.destinations(service):
-            yield _destination(row, counters.get((service.name, row.endpoint), Counters()))
+            yield _destination(row, counters.get((service.name, row.endpoint), _NONE))
 
 
 def _service(service: Service) -> Iterator[str]:

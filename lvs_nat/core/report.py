@@ -10,6 +10,9 @@ from lvs_nat.core.cluster import Cluster, Row, Traffic
 from lvs_nat.core.health import Health
 from lvs_nat.model import Counters, Listener, Ruleset, Service, ServiceName
 
+# What the kernel has counted for a destination that it does not hold.
+UNCOUNTED = Counters()
+
 
 @dataclass(frozen=True)
 class Counts:
@@ -95,7 +98,7 @@ def _servers(
     for endpoint, destination in service.destinations.items():
         key = Row(service.name, endpoint)
         kernel = rows.get(endpoint)
-        counted = counters.get(key, Counters())
+        counted = counters.get(key, UNCOUNTED)
         servers.append(
             {
                 "address": str(endpoint),

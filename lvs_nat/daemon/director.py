@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 # `ipvsadm -R` behind it is an edit, not a loss.
 SECOND_LOOK = 0.2
 # Of a longer plan only this many lines are logged one by one.
-LINES = 200
+LINES = 100
 
 
 class Snapshot(Protocol):
