@@ -32,7 +32,8 @@ class Probe:
 
     __slots__ = (
         "again", "asking", "began", "due", "kind", "latency", "number", "outcome", "pace",
-        "phase", "round_trip", "target", "times", "told", "told_at", "wake", "where", "words",
+        "phase", "round_trip", "target", "times", "told", "told_at", "verdicts", "wake", "where",
+        "words",
     )  # fmt: skip
 
     def __init__(self, target: Target) -> None:
@@ -52,6 +53,7 @@ class Probe:
         self.words = ""
         self.latency = 0.0
         self.times = 0
+        self.verdicts = 0
         self.told: Outcome | None = None
         self.told_at = 0.0
 
@@ -254,4 +256,8 @@ class Engine:
         self._look_at(
             probe, schedule.due(probe.pace, outcome, check, probe.phase, probe.began, now)
         )
-        self._ended(probe, probe.pace is not before or outcome is not probe.told)
+        # The director may have counted before this prober came: what confirms a first verdict
+        # is news as well.
+        probe.verdicts += 1
+        young = probe.verdicts <= max(check.rise, check.fall)
+        self._ended(probe, young or probe.pace is not before or outcome is not probe.told)

@@ -1,0 +1,222 @@
+"""What surrounds the table: settings of the machine, systemd, crashes of parts, odd services."""
+
+import os
+import signal
+import socket
+from pathlib import Path
+
+import pytest
+
+from lvs_nat.lab.topology import until
+from tests.lab.director import LVS01, LVS02, RULES, TUTORIAL, VIP, Director
+
+pytestmark = pytest.mark.lab
+
+REDIRECTS = "net/ipv4/conf/{}/send_redirects"
+FORWARD = "net/ipv4/ip_forward"
+
+
+@pytest.fixture(scope="module")
+def stage():
+    with Director() as director:
+        yield director
+
+
+@pytest.fixture
+def director(stage):
+    """The director, stopped again after each test, on a network that is whole."""
+    RULES.write_text(TUTORIAL)
+    Path("/etc/lvs-nat/lvs-nat.conf").write_text("")
+    yield stage
+    stage.service("stop")
+    for name in stage.lab.servers:
+        stage.lab.mend(name)
+    assert stage.table() == ""
+
+
+def test_an_interface_that_appears_later_sends_no_redirects_either(director):
+    director.service("start")
+    director.lab.run("director", ["ip", "link", "add", "late0", "type", "dummy"])
+    name = REDIRECTS.format("late0")
+    director.sysctl(REDIRECTS.format("eth0"), "1")
+    until(lambda: director.sysctl(name) == "0", 12, "redirects off on late0")
+    director.lab.run("director", ["ip", "link", "delete", "late0"])
+
+
+def test_forwarding_switched_off_by_somebody_is_on_again_at_once(director):
+    director.sysctl(FORWARD, "0")
+    director.service("start")
+    loaded = Path(f"/proc/{director.pid()}/maps")
+    until(lambda: "_socket" in loaded.read_text(), 5, "a running director")
+    director.sysctl(FORWARD, "0")
+    until(lambda: director.sysctl(FORWARD) == "1", 12, "forwarding on again")
+
+
+def test_settings_are_restored_after_a_crash_in_between_too(director):
+    director.sysctl(FORWARD, "0")
+    director.sysctl(REDIRECTS.format("eth0"), "1")
+    director.service("start")
+    os.kill(director.pid(), signal.SIGKILL)
+    until(lambda: director.service("status", check=False).returncode == 1, 3, "a dead director")
+    director.service("start")
+    director.service("stop")
+
+    assert director.sysctl(FORWARD) == "0"
+    assert director.sysctl(REDIRECTS.format("eth0")) == "1"
+
+
+def test_a_stop_after_a_crash_cleans_up_all_the_same(director):
+    director.sysctl(FORWARD, "0")
+    director.service("start")
+    os.kill(director.pid(), signal.SIGKILL)
+    until(lambda: director.service("status", check=False).returncode == 1, 3, "a dead director")
+    director.service("stop")
+
+    assert director.table() == ""
+    assert director.sysctl(FORWARD) == "0"
+    assert director.service("status", check=False).returncode == 3
+
+
+def test_a_director_that_hangs_is_stopped_all_the_same(director):
+    director.service("start")
+    os.kill(director.pid(), signal.SIGSTOP)
+    director.service("stop")
+
+    assert director.table() == ""
+    assert director.service("status", check=False).returncode == 3
+
+
+def test_on_stop_keep_leaves_the_table(director):
+    Path("/etc/lvs-nat/lvs-nat.conf").write_text("on_stop = keep\n")
+    director.service("start")
+    director.service("stop")
+    kept = director.table()
+    director.ipvsadm("-C")
+
+    assert kept == TUTORIAL
+
+
+def test_a_killed_prober_is_replaced_and_the_table_untouched(director):
+    director.service("start")
+    pid = director.pid()
+    spawner = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0]
+    prober = Path(f"/proc/{spawner}/task/{spawner}/children").read_text().split()[0]
+    os.kill(int(prober), signal.SIGKILL)
+    director.lab.kill_server("lvs01")
+    director.until_table(LVS01, 5, present=False)
+
+    assert LVS02 in director.table()
+    assert director.pid() == pid
+
+
+def test_director_and_prober_hold_no_more_privilege_than_they_need(director):
+    director.service("start")
+    pid = director.pid()
+    spawner = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0]
+    prober = Path(f"/proc/{spawner}/task/{spawner}/children").read_text().split()[0]
+
+    def rights(process):
+        lines = Path(f"/proc/{process}/status").read_text().splitlines()
+        fields = dict(line.split(":\t", 1) for line in lines if ":\t" in line)
+        return int(fields["CapEff"], 16), fields["NoNewPrivs"], fields["Uid"].split()[0] == "0"
+
+    assert rights(pid) == (1 << 12, "1", True)  # CAP_NET_ADMIN alone
+    assert rights(spawner) == (0, "1", False)
+    assert rights(prober) == (0, "1", False)
+
+
+def test_systemd_is_told_of_every_step(director):
+    place = "/run/lvs-nat-notify"
+    Path(place).unlink(missing_ok=True)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(place)
+        systemd.settimeout(10)
+        environ = {**os.environ, "NOTIFY_SOCKET": place, "WATCHDOG_USEC": "400000"}
+        daemon = director.lab.popen("director", [director.program, "run"], env=environ)
+        told = []
+
+        def hear(word):
+            while not any(line.startswith(word) for line in told):
+                told.extend(systemd.recv(4096).decode().splitlines())
+            told.clear()
+
+        hear("READY=1")
+        hear("WATCHDOG=1")
+        director.lab.kill_server("lvs01")
+        hear("STATUS=1 virtual service, 1 of 2 real servers serving")
+        director.command("reload")
+        hear("RELOADING=1")
+        hear("READY=1")
+        director.command("stop")
+        hear("STOPPING=1")
+
+        assert daemon.wait(10) == 0
+
+
+def test_services_that_nothing_checks_serve_at_once_and_status_says_so(director):
+    RULES.write_text(
+        "-A -u 172.25.0.10:53 -s rr\n"
+        "-a -u 172.25.0.10:53 -r 192.168.122.10:53 -m -w 1\n"
+        "-A -f 7 -s rr\n"
+        "-a -f 7 -r 192.168.122.20:0 -m -w 1\n"
+    )
+    director.service("start")
+    servers = [row for service in director.status()["services"] for row in service["servers"]]
+
+    assert [row["state"] for row in servers] == ["unchecked", "unchecked"]
+    assert "-u 172.25.0.10:53 -r 192.168.122.10:53" in director.table()
+    assert "-f 7 -r 192.168.122.20:0" in director.table()
+
+
+def test_a_server_that_is_down_at_start_enters_when_it_comes(director):
+    director.lab.kill_server("lvs01")
+    director.service("start")
+    before = director.table()
+    director.lab.start_server("lvs01")
+    director.until_table(LVS01, 3)
+
+    assert LVS01 not in before
+    assert LVS02 in before
+
+
+OTHERS = "-A -t 10.9.9.9:25 -s rr\n-a -t 10.9.9.9:25 -r 192.168.122.10:25 -m -w 1\n"
+
+
+def test_what_stands_in_the_table_and_in_no_rule_is_removed_by_plan(director):
+    director.lab.run("director", ["ipvsadm-restore"], input=TUTORIAL + OTHERS)
+    director.service("start")
+
+    assert director.table() == TUTORIAL
+
+
+def test_with_own_rules_what_stands_in_no_rule_is_left_alone_even_by_stop(director):
+    Path("/etc/lvs-nat/lvs-nat.conf").write_text("own = rules\n")
+    director.lab.run("director", ["ipvsadm-restore"], input=OTHERS)
+    director.service("start")
+    during = director.table()
+    director.service("stop")
+    after = director.table()
+    director.ipvsadm("-C")
+
+    assert OTHERS in during
+    assert TUTORIAL in during
+    assert after == OTHERS
+
+
+def test_a_reload_takes_over_new_servers_and_lets_old_ones_go(director):
+    director.service("start")
+    RULES.write_text(TUTORIAL.replace("-w 10", "-w 3").replace("-s rr", "-s wlc"))
+    director.service("reload")
+
+    assert director.table() == TUTORIAL.replace("-w 10", "-w 3").replace("-s rr", "-s wlc")
+    assert director.status()["unsaved"] == []
+
+
+def test_the_listing_for_people_names_every_server_and_its_state(director):
+    director.service("start")
+    shown = director.command("status").stdout
+
+    assert f"TCP {VIP} rr" in shown
+    assert f"-> {LVS01}" in shown
+    assert "connected in" in shown
+    assert "1 virtual service, 2 of 2 real servers serving" in shown
