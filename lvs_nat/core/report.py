@@ -60,8 +60,8 @@ def report(
 ) -> dict[str, Any]:
     """Return services and servers as plain values for JSON.
 
-    due holds the monotonic time of each row's next probe; times in the report are seconds
-    from *now*.
+    due holds the monotonic time of each row's next probe as last heard of; times in the
+    report are seconds from *now*.
     """
     counts = count(cluster)
     return {
@@ -106,13 +106,22 @@ def _servers(
                 "weight": destination.weight,
                 "kernel_weight": kernel.weight if kernel else None,
                 **_health(cluster.health(key), now),
-                "next_probe_in": round(max(0.0, due[key] - now), 3) if key in due else None,
+                "next_probe_in": _next(cluster, key, due, now),
                 "active_connections": counted.active,
                 "inactive_connections": counted.inactive,
                 "connections_per_second": counted.connections_rate,
             }
         )
     return servers
+
+
+def _next(cluster: Cluster, key: Row, due: Mapping[Row, float], now: float) -> float | None:
+    """Return the seconds to the next probe; the prober tells only of those that bring news."""
+    who = cluster.members[key]
+    if who is None or key not in due:
+        return None
+    ahead = due[key] - now
+    return round(ahead if ahead > 0 else ahead % who.check.interval, 3)
 
 
 def _health(health: Health | None, now: float) -> dict[str, Any]:

@@ -68,6 +68,7 @@ class Service:
         self._clock = time.monotonic
         self._started = (self._clock(), time.time())
         self._due: dict[Target, float] = {}
+        self._ordered: object = None
         self._before = self._kernel.read()
         self._notes = Notes(paths.memory)
         self._director = Director(self._first_cluster(), self._kernel, self._clock)
@@ -111,11 +112,17 @@ class Service:
             cluster = Cluster.of(rules, saved.setup, healths)
         return cluster.presuming(self._before.services, self._clock())
 
-    def _ask(self) -> None:
-        """Have the prober ask every server; take nothing away before the first answers."""
+    def _order(self) -> None:
+        """Have the prober ask the servers of the rules that run."""
         targets = self._director.cluster.healths
+        self._ordered = self._director.cluster.members
         self._link.ask(list(targets))
         self._due = {who: when for who, when in self._due.items() if who in targets}
+
+    def _ask(self) -> None:
+        """Have every server asked; take nothing away before the first answers."""
+        self._order()
+        targets = self._director.cluster.healths
         slowest = max((who.check.timeout for who in targets), default=0.0)
         self._director.hold(slowest + GRACE)
         if self._director.cluster.judging:
@@ -181,6 +188,8 @@ class Service:
         self._tell()
 
     def _tell(self) -> None:
+        if self._ordered is not self._director.cluster.members:
+            self._order()  # somebody's edit of the table has brought or taken servers
         if self._announced:
             notify.status(self._status())
             self._loop.once(

@@ -1,3 +1,5 @@
+import pytest
+
 from lvs_nat.core.cluster import Cluster, Row
 from lvs_nat.core.health import Outcome, Verdict
 from lvs_nat.core.report import count, report
@@ -62,3 +64,12 @@ def test_every_server_says_how_it_fares_and_why():
     ]
     assert (mark["protocol"], mark["address"]) == ("fwmark", "7")
     assert mark["servers"][0]["state"] == "unchecked"
+
+
+@pytest.mark.parametrize(
+    "due, ahead", [(110.4, 0.4), (110.0, 0.0), (109.7, 0.7), (100.25, 0.25), (None, None)]
+)
+def test_a_probe_that_brought_no_news_is_followed_by_the_next_an_interval_later(due, ahead):
+    found = report(cluster(), RULES, {}, {FIRST: due} if due else {}, 110.0)
+
+    assert found["services"][0]["servers"][0]["next_probe_in"] == ahead

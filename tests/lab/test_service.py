@@ -220,3 +220,15 @@ def test_the_listing_for_people_names_every_server_and_its_state(director):
     assert f"-> {LVS01}" in shown
     assert "connected in" in shown
     assert "1 virtual service, 2 of 2 real servers serving" in shown
+
+
+def test_a_server_added_by_hand_serves_at_once_and_is_watched_like_the_others(director):
+    RULES.write_text("".join(TUTORIAL.splitlines(keepends=True)[:2]))
+    director.service("start")
+    director.ipvsadm("-a", "-t", VIP, "-r", LVS02, "-m", "-w", "10")
+    until(lambda: director.server(LVS02)["words"] == "connected", 5, "a verdict on lvs02")
+    during = director.table()
+    director.lab.kill_server("lvs02")
+    director.until_table(LVS02, 3.5, present=False)
+
+    assert during == TUTORIAL
