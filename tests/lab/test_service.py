@@ -232,3 +232,43 @@ def test_a_server_added_by_hand_serves_at_once_and_is_watched_like_the_others(di
     director.until_table(LVS02, 3.5, present=False)
 
     assert during == TUTORIAL
+
+
+def test_a_crash_goes_on_with_what_ran_and_a_restart_returns_to_what_is_saved(director):
+    edited = TUTORIAL.replace("-s rr", "-s wrr")
+    director.service("start")
+    director.ipvsadm("-E", "-t", VIP, "-s", "wrr")
+    until(lambda: director.status()["unsaved"], 3, "the edit in the status")
+    memory = Path("/run/lvs-nat/state.json")
+    until(lambda: "-s wrr" in memory.read_text(), 3, "the edit in the state file")
+    os.kill(director.pid(), signal.SIGKILL)
+    until(lambda: director.service("status", check=False).returncode == 1, 3, "a dead director")
+    director.service("start")
+    crashed, unsaved = director.table(), director.status()["unsaved"]
+    director.service("restart")
+
+    assert crashed == edited
+    assert unsaved == [f"-E -t {VIP} -s wrr"]
+    assert director.table() == TUTORIAL
+
+
+def test_a_server_known_to_be_down_stays_out_over_a_restart(director):
+    director.service("start")
+    director.lab.kill_server("lvs01")
+    director.until_table(LVS01, 3.5, present=False)
+    director.service("restart")
+
+    assert LVS01 not in director.table()
+
+
+def test_a_table_loaded_by_the_tutorials_own_script_is_taken_over_without_a_break(director):
+    director.lab.run("director", ["ipvsadm-restore"], input=TUTORIAL)
+    director.sysctl(FORWARD, "1")
+    stream = director.lab.load(10, 1, url=f"http://{VIP}/stream?seconds=4", timeout=20)
+    until(lambda: " 5 " in director.ipvsadm("-L", "-n"), 5, "ten open transfers")
+    director.service("start")
+    writes = director.status()["writes"]
+    records = stream.finished()
+
+    assert writes == 0
+    assert [record.error for record in records] == [""] * 10
