@@ -77,6 +77,7 @@ class Loop:
             os.close(writing)
 
     def stop(self) -> None:
+        """End `run` once the callback that calls this returns; no other one is called."""
         self._stopped = True
 
     def close(self) -> None:
@@ -86,18 +87,20 @@ class Loop:
         now = self._clock()
         soonest = min((when for when, _ in self._timers.values()), default=now + 3600)
         for key, _ in self._selector.select(max(0.0, soonest - now)):
-            # A callback before this one may have closed what this one is about.
-            if key.fd in self._selector.get_map():
+            # A callback before this one may have closed what this one is about, and opened
+            # something else that has its number now.
+            if not self._stopped and self._selector.get_map().get(key.fd) is key:
                 key.data()
         now = self._clock()
         for name, (when, callback) in list(self._timers.items()):
-            if when <= now and self._timers.get(name) == (when, callback):
+            due = when <= now and self._timers.get(name) == (when, callback)
+            if due and not self._stopped:
                 del self._timers[name]
                 callback()
 
     def _hear_signals(self) -> None:
         for number in os.read(self._wakeup, 512):
-            if number in self._signals:
+            if number in self._signals and not self._stopped:
                 self._signals[number]()
 
 

@@ -87,3 +87,58 @@ def test_a_loop_that_was_stopped_before_it_ran_does_not_run(loop):
     loop.after("never", 0.0, lambda: pytest.fail("it was stopped"))
     loop.stop()
     loop.run()
+
+
+def test_once_stopped_it_calls_nobody_however_much_is_due(loop):
+    pipes = [os.pipe(), os.pipe()]
+    seen = []
+    for reading, writing in pipes:
+        os.write(writing, b"x")
+        loop.watch(reading, lambda: (seen.append("descriptor"), loop.stop()))
+    loop.after("timer", 0.0, lambda: seen.append("timer"))
+    loop.run()
+    for fd in (number for pipe in pipes for number in pipe):
+        os.close(fd)
+
+    assert seen == ["descriptor"]
+
+
+def test_of_two_signals_the_one_that_stops_is_the_last(loop):
+    before = {number: signal.getsignal(number) for number in (signal.SIGUSR1, signal.SIGUSR2)}
+    seen = []
+    for number in before:
+        loop.on_signal(number, lambda: (seen.append("signal"), loop.stop()))
+
+    def both():
+        os.kill(os.getpid(), signal.SIGUSR1)
+        os.kill(os.getpid(), signal.SIGUSR2)
+
+    loop.after("send", 0.0, both)
+    loop.run()
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+    assert seen == ["signal"]
+
+
+def test_what_takes_a_closed_descriptors_number_is_not_told_of_its_news(loop):
+    pipes = [os.pipe(), os.pipe()]
+    seen = []
+
+    def replace(mine, other):
+        loop.unwatch(other[0])
+        loop.unwatch(mine[0])
+        for fd in other:
+            os.close(fd)
+        successor = os.pipe()  # the same numbers, nothing to read
+        loop.watch(successor[0], lambda: seen.append(successor[0]))
+        loop.after("end", 0.01, loop.stop)
+
+    for mine, other in (pipes, pipes[::-1]):
+        os.write(mine[1], b"x")
+        loop.watch(mine[0], lambda mine=mine, other=other: replace(mine, other))
+    loop.run()
+    for fd in (number for pipe in pipes for number in pipe):
+        os.close(fd)
+
+    assert seen == []
