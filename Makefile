@@ -6,6 +6,8 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
 PYTEST := $(RUN) -m pytest
+# Downloads stay in this folder too.
+export PIP_CACHE_DIR ?= $(CURDIR)/.cache/pip
 
 .PHONY: help demo test kernel lint unit test-pythons bench rpm rpmlint boot clean
 .DEFAULT_GOAL := help

@@ -298,6 +298,7 @@ def test_signals_for_the_director_do_not_end_its_prober(link, well):
     assert child_of(link.spawner) == child
 
 
+@pytest.mark.kernel  # where we are root: nobody else may look into a prober
 def test_a_prober_holds_nothing_that_was_the_directors(well, tmp_path):
     secret = os.open(tmp_path / "secret", os.O_CREAT)
     with spawned() as link:

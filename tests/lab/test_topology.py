@@ -12,7 +12,7 @@ ONE, TWO = "lvs01 host!\n", "lvs02 host!\n"
 @pytest.fixture(scope="module")
 def lab():
     with Lab() as lab:
-        lab.run("director", ["sysctl", "-qw", "net.ipv4.ip_forward=1"])
+        lab.run("director", ["sh", "-c", "echo 1 >/proc/sys/net/ipv4/ip_forward"])
         service = ["-t", "172.25.0.10:80"]
         lab.run("director", ["ipvsadm", "-A", *service, "-s", "rr"])
         for address in lab.servers.values():
