@@ -66,10 +66,32 @@ class Cluster:
         return cls(rules, setup, members, {who: healths.get(who, trusted) for who in asked})
 
     def reloaded(self, rules: Ruleset, setup: Setup) -> Cluster:
-        """Return the cluster of new rules; servers that stay keep the health they had."""
+        """Return the cluster of new rules; servers that stay keep the health they had.
+
+        They do so too where they are now asked the same with other timings.
+        """
         cluster = Cluster.of(rules, setup, self.healths)
+        alike = {who.question: health for who, health in self.healths.items()}
+        healths = {
+            who: self.healths.get(who) or alike.get(who.question, health)
+            for who, health in cluster.healths.items()
+        }
         kept = {key: value for key, value in self.departures.items() if key in cluster.members}
-        return replace(cluster, departures=kept)
+        return replace(cluster, healths=healths, departures=kept)
+
+    def recalling(self, known: Mapping[Target, Health], rows: Table) -> Cluster:
+        """Return the cluster with the health that the last director knew.
+
+        It left *rows* in the kernel.  A server that it knew to serve must be among them, or
+        it has to pass first like any other: nobody knows what has happened to it since.
+        """
+        held = {who for key, who in self.members.items() if _row(rows, key)}
+        recalled = {
+            who: known[who]
+            for who in self.healths
+            if who in known and (who in held or not known[who].serving)
+        }
+        return replace(self, healths={**self.healths, **recalled})
 
     def presuming(self, rows: Table, now: float) -> Cluster:
         """Take *rows*, as the kernel holds them, for serving until a verdict says otherwise.
@@ -79,8 +101,7 @@ class Cluster:
         """
         healths, departures = dict(self.healths), dict(self.departures)
         for key, who in self.members.items():
-            service = rows.get(key.service)
-            present = service.destinations.get(key.endpoint) if service else None
+            present = _row(rows, key)
             if who is None or present is None:
                 continue
             known = healths[who].state
@@ -166,6 +187,11 @@ class Cluster:
     def judging(self) -> bool:
         """Whether some server has had no verdict at all yet."""
         return any(health.last is None for health in self.healths.values())
+
+
+def _row(rows: Table, key: Row) -> Destination | None:
+    service = rows.get(key.service)
+    return service.destinations.get(key.endpoint) if service else None
 
 
 def target(setup: Setup, name: ServiceName, endpoint: Endpoint) -> Target | None:

@@ -16,7 +16,9 @@ from lvs_nat.core.plan import (
     StartDaemon,
     StopDaemon,
     plan,
+    service_of,
 )
+from lvs_nat.core.setup import Own
 from lvs_nat.model import Destination, Ruleset, SyncRole, Timeouts, bare
 
 
@@ -28,14 +30,26 @@ def lost(expected: Ruleset, actual: Ruleset) -> bool:
     return bool(expected.services) and not actual.services
 
 
-def edits(expected: Ruleset, actual: Ruleset) -> tuple[Operation, ...]:
-    """Return what somebody did to turn *expected* into *actual*, as the operations it took."""
-    stopped = [
-        StopDaemon(daemon)
-        for role, daemon in expected.daemons.items()
-        if role not in actual.daemons
-    ]
-    return (*plan(actual, expected), *stopped)
+def changes(before: Ruleset, after: Ruleset) -> tuple[Operation, ...]:
+    """Return all that was done to *before* to make it *after*."""
+    return plan(after, before, ended=tuple(SyncRole))
+
+
+def edits(running: Ruleset, expected: Ruleset, actual: Ruleset, own: Own) -> tuple[Operation, ...]:
+    """Return what somebody did to turn *expected* into *actual*, as far as it concerns us.
+
+    What is done to a service that the rules that run do not name is nobody's loss: it is
+    about to be removed, or it is not ours.  A service that is new is an edit where the whole
+    table is ours.
+    """
+    ours = set(running.services)
+    if own is Own.TABLE:
+        ours |= actual.services.keys() - expected.services.keys()
+    return tuple(
+        operation
+        for operation in changes(expected, actual)
+        if service_of(operation) is None or service_of(operation) in ours
+    )
 
 
 def adopt(running: Ruleset, expected: Ruleset, done: Sequence[Operation]) -> Ruleset:
@@ -108,13 +122,3 @@ def foreign(running: Ruleset, actual: Ruleset) -> Ruleset:
         name: service for name, service in actual.services.items() if name not in running.services
     }
     return Ruleset(services)
-
-
-def unsaved(running: Ruleset, saved: Ruleset) -> tuple[Operation, ...]:
-    """Return what was done to *saved* to make it *running*; empty if they mean the same."""
-    dropped = [
-        StopDaemon(saved.daemons[role])
-        for role in SyncRole
-        if role in saved.daemons and role not in running.daemons
-    ]
-    return (*plan(running, saved), *dropped)

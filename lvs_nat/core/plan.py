@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Union
 
@@ -100,22 +100,45 @@ Operation = Union[
 ]
 
 
-def plan(desired: Ruleset, actual: Ruleset) -> tuple[Operation, ...]:
+def service_of(operation: Operation) -> ServiceName | None:
+    """Return the virtual service that *operation* is about; None if it is about none."""
+    if isinstance(operation, (AddService, SetService)):
+        return operation.service.name
+    if isinstance(operation, (SetTimeouts, StartDaemon, StopDaemon)):
+        return None
+    return operation.name
+
+
+def carried_out(
+    operations: Sequence[Operation], refused: Sequence[Operation]
+) -> tuple[Operation, ...]:
+    """Return those of *operations* that were done, the very *refused* ones being left out.
+
+    Nothing can be done to a service that could not be added, though nobody need be told.
+    """
+    absent = {it.service.name for it in refused if isinstance(it, AddService)}
+    undone = set(map(id, refused))
+    return tuple(it for it in operations if id(it) not in undone and service_of(it) not in absent)
+
+
+def plan(
+    desired: Ruleset, actual: Ruleset, ended: Collection[SyncRole] = ()
+) -> tuple[Operation, ...]:
     """Return the operations that turn *actual* into *desired*; empty if nothing differs.
 
     Destinations arrive before others leave, so a service is never emptied on the way.  Any
     prefix of the plan is a sound table to stop at: planning again from there finishes the
     work.  What *desired* is silent about (timeouts, sync daemons of a role it does not name)
-    stays as it is.
+    stays as it is, but for sync daemons of the roles in *ended*, which are stopped.
     """
-    return tuple(_plan(desired, actual))
+    return tuple(_plan(desired, actual, ended))
 
 
-def _plan(desired: Ruleset, actual: Ruleset) -> Iterator[Operation]:
+def _plan(desired: Ruleset, actual: Ruleset, ended: Collection[SyncRole]) -> Iterator[Operation]:
     if desired.timeouts and not _kept(desired.timeouts, actual.timeouts):
         yield SetTimeouts(desired.timeouts)
     yield from _services(desired.services, actual.services)
-    yield from _daemons(desired, actual)
+    yield from _daemons(desired, actual, ended)
 
 
 def _services(desired: Table, actual: Table) -> Iterator[Operation]:
@@ -165,14 +188,15 @@ def _kept(desired: Timeouts, actual: Timeouts | None) -> bool:
     return all(want in (0, have) for want, have in zip(wanted, present))
 
 
-def _daemons(desired: Ruleset, actual: Ruleset) -> Iterator[Operation]:
+def _daemons(desired: Ruleset, actual: Ruleset, ended: Collection[SyncRole]) -> Iterator[Operation]:
     for role in SyncRole:
         wanted, present = desired.daemons.get(role), actual.daemons.get(role)
-        if wanted is None or (present and _alike(wanted, present)):
+        if wanted and present and _alike(wanted, present):
             continue
-        if present:
+        if present and (wanted or role in ended):
             yield StopDaemon(present)
-        yield StartDaemon(wanted)
+        if wanted:
+            yield StartDaemon(wanted)
 
 
 def _alike(wanted: SyncDaemon, present: SyncDaemon) -> bool:

@@ -80,10 +80,19 @@ class Target:
     def __hash__(self) -> int:
         return hash(self.endpoint)  # few targets of one endpoint differ in their check
 
+    @property
+    def question(self) -> tuple[Endpoint, CheckKind]:
+        """Whom to ask and what, however often and patiently."""
+        return self.endpoint, self.check.kind
+
 
 @dataclass(frozen=True)
 class ServiceSetup:
-    """The settings of one virtual service; servers holds those that differ."""
+    """The settings of one virtual service; servers holds the checks that differ.
+
+    remove_after is how many seconds a silent destination is kept at weight 0 before it is
+    removed; longer only while packets still come out of it.
+    """
 
     check: Check = Check()
     on_failure: OnFailure = OnFailure.QUIESCE_THEN_REMOVE
@@ -95,9 +104,7 @@ class ServiceSetup:
 class Setup:
     """Everything that lvs-nat.conf can say.
 
-     remove_after is how long a silent destination is kept at weight 0 before it is removed
-    ; longer only while packets still come out of it.  sysctl says
-     whether the director sets and restores kernel settings at all.
+    sysctl says whether the director sets kernel settings at all.
     """
 
     default: ServiceSetup = ServiceSetup()

@@ -12,20 +12,17 @@ from lvs_nat.core.cluster import Change, Cluster
 from lvs_nat.core.drift import adopt, edits, foreign, lost, perform
 from lvs_nat.core.health import State, Verdict
 from lvs_nat.core.plan import (
-    AddService,
     DelDestination,
     DelService,
     Operation,
-    SetService,
-    SetTimeouts,
     StartDaemon,
-    StopDaemon,
+    carried_out,
     plan,
 )
 from lvs_nat.core.setup import Drift, Own, Setup, Target
 from lvs_nat.core.spelling import spell_operation
 from lvs_nat.errors import KernelError
-from lvs_nat.model import Counters, Endpoint, Ruleset, ServiceName
+from lvs_nat.model import Counters, Endpoint, Ruleset, ServiceName, SyncRole
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +78,10 @@ class Director:
         self.actual = Ruleset()
         self._table = table
         self._clock = clock
+        # What the kernel should hold if nobody else has written to it; None: nobody knows.
         self._expected: Ruleset | None = None
+        # Roles of the sync daemons that rules have named which run no more.
+        self._ended: frozenset[SyncRole] = frozenset()
         self._empty_since: float | None = None
         self._hold_until = 0.0
 
@@ -102,8 +102,13 @@ class Director:
         return self._empty_since is not None
 
     def reload(self, rules: Ruleset, setup: Setup) -> None:
-        """Return to *rules*; what stays in them keeps its health and its connections."""
+        """Return to *rules*; what stays in them keeps its health and its connections.
+
+        What the kernel holds of them serves on until a verdict says otherwise.
+        """
+        self._ended |= self.cluster.rules.daemons.keys()
         self.cluster = self.cluster.reloaded(rules, setup)
+        self.cluster = self.cluster.presuming(self.actual.services, self._clock())
         self.meant = rules
         self._expected = None
 
@@ -135,9 +140,9 @@ class Director:
         self._notice(now)
         self.cluster = self.cluster.watched(self.counters, now)
         operations = self._operations()
+        self._expected = None  # should the kernel's answer be lost, edits and our own work mix
         refusals = self._table.apply(operations) if operations else ()
-        refused = {id(refusal.operation) for refusal in refusals}
-        done = [operation for operation in operations if id(operation) not in refused]
+        done = carried_out(operations, [refusal.operation for refusal in refusals])
         _record(done)
         self.actual = perform(self.actual, done)
         # The kernel fills in what a StartDaemon leaves open; only it knows what to expect then.
@@ -155,7 +160,7 @@ class Director:
         }
         if self.cluster.setup.own is Own.RULES:
             services.update(foreign(rules, self.actual).services)
-        operations = plan(replace(rules, services=services), self.actual)
+        operations = plan(replace(rules, services=services), self.actual, self._ended)
         if self.holding:
             removing = (DelService, DelDestination)
             return tuple(op for op in operations if not isinstance(op, removing))
@@ -185,10 +190,10 @@ class Director:
         """Take in, or only tell, what somebody else did to the table since the last look."""
         if self._expected is None:
             return
-        done = tuple(op for op in edits(self._expected, self.actual) if self._concerns(op))
+        policy, own = self.cluster.setup.drift, self.cluster.setup.own
+        done = edits(self.cluster.rules, self._expected, self.actual, own)
         if not done:
             return
-        policy = self.cluster.setup.drift
         for operation in done:
             log.warning("somebody ran ipvsadm %s (%s)", spell_operation(operation), WORDS[policy])
         if policy is Drift.REPAIR:
@@ -198,15 +203,6 @@ class Director:
         self.cluster = self.cluster.presuming(self.actual.services, now)
         if policy is Drift.ADOPT:
             self.meant = rules
-
-    def _concerns(self, operation: Operation) -> bool:
-        if self.cluster.setup.own is Own.TABLE:
-            return True
-        if isinstance(operation, (SetTimeouts, StartDaemon, StopDaemon)):
-            return True
-        if isinstance(operation, (AddService, SetService)):
-            return operation.service.name in self.cluster.rules.services
-        return operation.name in self.cluster.rules.services
 
     def _complain(self, reasons: tuple[str, ...]) -> None:
         for reason in reasons:

@@ -10,10 +10,10 @@ from collections.abc import Callable
 from typing import Any
 
 from lvs_nat.core.cluster import Cluster
-from lvs_nat.core.drift import foreign, unsaved
+from lvs_nat.core.drift import changes, foreign
 from lvs_nat.core.health import Verdict
 from lvs_nat.core.listing import listing
-from lvs_nat.core.plan import StopDaemon, plan
+from lvs_nat.core.plan import plan
 from lvs_nat.core.report import count, report
 from lvs_nat.core.setup import OnStop, Own, Target
 from lvs_nat.core.spelling import spell, spell_operation
@@ -104,12 +104,12 @@ class Service:
         rules = saved.rules
         if notes and not notes.clean and notes.saved == saved.digest:
             rules = self._notes.rules(notes) or rules
-            for operation in unsaved(rules, saved.rules):
+            for operation in changes(saved.rules, rules):
                 log.warning("going on with the unsaved ipvsadm %s", spell_operation(operation))
         cluster = Cluster.of(rules, saved.setup, {})
         if notes:
-            healths = {who: notes.health(who) or new for who, new in cluster.healths.items()}
-            cluster = Cluster.of(rules, saved.setup, healths)
+            known = {who: was for who in cluster.healths if (was := notes.health(who))}
+            cluster = cluster.recalling(known, self._before.services)
         return cluster.presuming(self._before.services, self._clock())
 
     def _order(self) -> None:
@@ -150,7 +150,7 @@ class Service:
 
     def _refuse_to_start(self) -> None:
         try:
-            self._kernel.apply(plan(self._before, self._kernel.read()))
+            self._kernel.apply(changes(self._kernel.read(), self._before))
         except KernelError as error:
             log.error("the table could not be put back: %s", error)
         self._host.restore()
@@ -228,7 +228,7 @@ class Service:
             "since": self._started[1],
             "uptime": round(now - self._started[0], 1),
             "rules": str(self._paths.rules),
-            "unsaved": list(map(spell_operation, unsaved(director.meant, self._saved.rules))),
+            "unsaved": list(map(spell_operation, changes(self._saved.rules, director.meant))),
             "refusals": list(director.refusals),
             "writes": self._kernel.writes,
             **body,
@@ -291,7 +291,6 @@ class Service:
 def clear(kernel: Ipvs, rules: Ruleset, *, everything: bool) -> None:
     """Remove the services of *rules*, or every service, and the sync daemons of *rules*."""
     actual = kernel.read()
-    left = {} if everything else foreign(rules, actual).services
-    ended = [StopDaemon(daemon) for role, daemon in actual.daemons.items() if role in rules.daemons]
-    for refusal in kernel.apply((*plan(Ruleset(left), actual), *ended)):
+    left = Ruleset() if everything else foreign(rules, actual)
+    for refusal in kernel.apply(plan(left, actual, ended=rules.daemons)):
         log.error("%s", refusal.error)

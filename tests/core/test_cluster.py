@@ -135,3 +135,43 @@ def test_known_health_is_taken_over():
     who = target(SETUP, tcp(VIP), RS1.endpoint)
 
     assert rows(Cluster.of(WEB, SETUP, {who: Health(State.UP)})) == (RS1,)
+
+
+ONE = rules(service(VIP, RS1))
+
+
+@pytest.mark.parametrize(
+    "state, held, expected",
+    [
+        (State.UP, WEB, (RS1, RS2)),
+        (State.UP, rules(), ()),
+        (State.UP, ONE, (RS1,)),
+        (State.FAILING, rules(), ()),
+        (State.DOWN, WEB, (real("192.168.122.10:80", 0), real("192.168.122.20:80", 0))),
+        (State.DOWN, rules(), ()),
+    ],
+)
+def test_what_the_last_director_knew_to_serve_serves_on_where_the_kernel_holds_it(
+    state, held, expected
+):
+    cluster = Cluster.of(WEB, SETUP, {})
+    known = {who: Health(state) for who in cluster.healths}
+    recalled = cluster.recalling(known, held.services).presuming(held.services, 0.0)
+
+    assert rows(recalled) == expected
+
+
+def test_a_server_known_to_be_down_must_rise_and_one_not_known_passes_once():
+    cluster = Cluster.of(WEB, SETUP, {})
+    down = {cluster.members[Row(tcp(VIP), RS1.endpoint)]: Health(State.DOWN)}
+    recalled = cluster.recalling(down, {})
+
+    assert rows(heard(recalled, rs1="+", rs2="+")) == (RS2,)
+    assert rows(heard(recalled, rs1="++", rs2="+")) == (RS1, RS2)
+
+
+def test_a_reload_keeps_the_health_of_servers_that_are_asked_more_seldom_now():
+    cluster = heard(Cluster.of(WEB, SETUP, {}), rs1="+--", rs2="+")
+    slower = Setup(ServiceSetup(check=Check(interval=9.0)))
+
+    assert rows(cluster.reloaded(WEB, slower)) == rows(cluster)

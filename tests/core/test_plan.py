@@ -13,6 +13,7 @@ from lvs_nat.core.plan import (
     SetTimeouts,
     StartDaemon,
     StopDaemon,
+    carried_out,
     plan,
 )
 from lvs_nat.model import Forwarding, Mark, SyncDaemon, SyncRole, Timeouts, Tunnel, bare
@@ -122,3 +123,22 @@ def test_a_service_that_stays_is_never_emptied_on_the_way(actual, desired):
 
 def test_bare_services_are_what_the_kernel_calls_a_service():
     assert bare(WEB.services[tcp(VIP)]) == service(VIP)
+
+
+def test_a_sync_daemon_ends_only_where_its_role_is_named_and_none_is_wanted():
+    running = rules(daemons={SyncRole.MASTER: MASTER})
+
+    assert plan(rules(), running) == ()
+    assert plan(rules(), running, ended=[SyncRole.BACKUP]) == ()
+    assert plan(rules(), running, ended=[SyncRole.MASTER]) == (StopDaemon(MASTER),)
+    assert plan(running, running, ended=SyncRole) == ()
+
+
+def test_what_is_refused_was_not_done_nor_what_was_to_be_done_to_a_service_that_is_not_there():
+    other = service("172.25.0.11:80", RS1)
+    operations = plan(rules(service(VIP, RS1, RS2), other), rules())
+    add, first, second, *rest = operations
+
+    assert carried_out(operations, []) == operations
+    assert carried_out(operations, [second]) == (add, first, *rest)
+    assert carried_out(operations, [add]) == tuple(rest)

@@ -1,3 +1,4 @@
+import errno
 import logging
 
 import pytest
@@ -10,10 +11,13 @@ from lvs_nat.core.plan import (
     DelService,
     SetDestination,
     SetService,
+    StartDaemon,
     plan,
 )
-from lvs_nat.core.setup import Drift, Own, Setup, Target
+from lvs_nat.core.setup import Check, CheckKind, Drift, Own, ServiceSetup, Setup, Target
 from lvs_nat.daemon.director import SECOND_LOOK, Director
+from lvs_nat.errors import KernelError
+from lvs_nat.model import SyncDaemon, SyncRole
 from tests.builders import RS1, RS2, VIP, WEB, real, rules, service, tcp
 from tests.fakes import FakeIpvs
 
@@ -184,3 +188,80 @@ def test_a_reload_lets_new_servers_arrive_before_old_ones_leave():
 
     assert story.looks(0.1).table == WEB.services
     assert story.hears(rs3, PASS).table == rules(service(VIP, rs3)).services
+
+
+def test_what_was_done_although_the_answer_was_lost_is_not_taken_for_somebodys_edit():
+    story = Story().serving().looks()
+    apply = story.kernel.apply
+
+    def lose_the_answer(operations):
+        apply(operations)
+        raise KernelError("the kernel's answer was lost", errno.ENOBUFS)
+
+    story.kernel.apply = lose_the_answer
+    story.hears(RS1, REFUSED, REFUSED)
+    story.kernel.apply = apply
+
+    assert story.looks().table == rules(service(VIP, RS2)).services
+    assert story.director.meant == WEB
+    assert story.hears(RS1, PASS, PASS).table == WEB.services
+
+
+def test_an_edit_of_a_service_that_is_about_to_leave_is_let_go_with_it():
+    story = Story(kernel=FakeIpvs(OTHER))
+    story.director.hold(1.0)
+    story.looks(0.1).by_hand(SetDestination(OTHER.name, real("192.168.122.10:25", 9)))
+
+    assert set(story.looks(0.1).table) == {OTHER.name}
+    assert story.looks().table == rules(service(VIP)).services
+    assert story.director.meant == WEB
+
+
+def test_nothing_is_told_as_done_to_a_service_that_the_kernel_refuses(caplog):
+    caplog.set_level(logging.INFO)
+    Story(rules(service(VIP, RS1, scheduler="nosuch"))).hears(RS1, PASS).looks().looks()
+
+    assert [record.message for record in caplog.records if "ipvsadm" in record.message] == []
+
+
+MASTER = SyncDaemon(SyncRole.MASTER, "lo", 7)
+SYNCED = rules(*WEB.services.values(), daemons={SyncRole.MASTER: MASTER})
+
+
+def test_a_reload_ends_a_sync_daemon_that_the_rules_name_no_more():
+    story = Story(SYNCED).serving().looks()
+    before = story.kernel.read().daemons
+    story.director.reload(WEB, Setup())
+    story.looks().looks()
+
+    assert set(before) == {SyncRole.MASTER}
+    assert story.kernel.read().daemons == {}
+
+
+def test_a_sync_daemon_that_no_rule_ever_named_is_left_alone():
+    story = Story(kernel=FakeIpvs(*WEB.services.values()))
+    story.by_hand(StartDaemon(MASTER)).serving().looks()
+    story.director.reload(WEB, Setup(drift=Drift.REPAIR))
+    story.looks()
+
+    assert set(story.kernel.read().daemons) == {SyncRole.MASTER}
+
+
+def test_a_reload_with_other_timings_keeps_every_server_whatever_its_first_verdict():
+    story = Story().serving().looks()
+    slower = Setup(ServiceSetup(check=Check(interval=5.0)))
+    story.director.reload(WEB, slower)
+    story.director.hear([(Target(RS1.endpoint, slower.default.check), REFUSED)])
+
+    assert story.looks().table == WEB.services
+
+
+def test_a_reload_that_begins_to_check_a_server_takes_it_out_after_no_less_than_fall_failures():
+    unchecked = Setup(ServiceSetup(check=Check(kind=CheckKind.NONE)))
+    story = Story(setup=unchecked).looks()
+    before = story.table
+    story.director.reload(WEB, Setup())
+
+    assert before == WEB.services
+    assert story.hears(RS1, REFUSED).looks().table == WEB.services
+    assert story.hears(RS1, REFUSED).table == rules(service(VIP, RS2)).services
