@@ -15,6 +15,7 @@ from lvs_nat.errors import NotRunning
 from lvs_nat.system.control import ask
 from lvs_nat.system.pidfile import holder
 
+TITLES = ("Real server", "State", "Weight", "Conns", "Last probe")
 COLOURS = {"up": 32, "failing": 33, "recovering": 33, "new": 33, "down": 31, "unchecked": 36}
 
 
@@ -66,28 +67,29 @@ def text(found: dict[str, Any], colour: bool = False) -> str:
 
 
 def _service(service: dict[str, Any], colour: bool) -> list[str]:
-    head: str = f"{service['protocol'].upper()} {service['address']} {service['scheduler']}"
+    head = f"{service['protocol'].upper()} {service['address']} {service['scheduler']}"
     if service["persistence"]:
         head += f" persistent {service['persistence']}"
     rows = [
         (
-            f"  -> {server['address']}",
+            server["address"],
             _state(server),
-            f"weight {_weight(server)}",
-            f"{server['active_connections']} active",
-            f"{server['inactive_connections']} inactive",
+            _weight(server),
+            f"{server['active_connections']}/{server['inactive_connections']}",
             _words(server),
         )
         for server in service["servers"]
     ]
-    widths = [max((len(row[column]) for row in rows), default=0) for column in range(5)]
+    if not rows:
+        return ["", head, "  (no real server)"]
+    widths = [max(map(len, column)) for column in zip(TITLES, *rows)]
     lines = []
-    for row, server in zip(rows, service["servers"]):
+    for row, server in zip((TITLES, *rows), (None, *service["servers"])):
         cells = [cell.ljust(width) for cell, width in zip(row, widths)]
-        if colour:
+        if colour and server:
             cells[1] = f"\033[{COLOURS[server['state']]}m{cells[1]}\033[0m"
-        lines.append("  ".join((*cells, row[5])))
-    return ["", head, *(lines or ["  (no real server)"])]
+        lines.append(("  " + "  ".join(cells)).rstrip())
+    return ["", head, *lines]
 
 
 def _state(server: dict[str, Any]) -> str:
@@ -106,14 +108,14 @@ def _weight(server: dict[str, Any]) -> str:
 def _words(server: dict[str, Any]) -> str:
     words = str(server["words"])
     if server["ms"] is not None:
-        words += f" in {server['ms']:g} ms"
+        words += f" {server['ms']:.3g} ms"
     if server["next_probe_in"] is not None:
-        words += f", next in {server['next_probe_in']:.1f} s"
+        words += f", next {server['next_probe_in']:.1f} s"
     return words
 
 
 def _span(seconds: float) -> str:
     for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
-        if seconds >= size:
+        if seconds >= 2 * size:
             return f"{seconds / size:.0f} {unit}"
     return f"{seconds:.0f} s"

@@ -217,8 +217,8 @@ def test_the_listing_for_people_names_every_server_and_its_state(director):
     shown = director.command("status").stdout
 
     assert f"TCP {VIP} rr" in shown
-    assert f"-> {LVS01}" in shown
-    assert "connected in" in shown
+    assert f"  {LVS01}  up " in shown
+    assert " ms, next " in shown
     assert "1 virtual service, 2 of 2 real servers serving" in shown
 
 
