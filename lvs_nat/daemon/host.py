@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable
+from contextlib import suppress
 
 from lvs_nat.core.sysctls import wanted
 from lvs_nat.daemon.loop import Loop
@@ -15,6 +17,8 @@ log = logging.getLogger(__name__)
 
 # The kernel tells changes of forwarding and of links, but none of send_redirects.
 LOOK = 10.0
+# Between two looks whether the library for links is loaded.
+LOADED = 0.1
 
 
 class Host:
@@ -44,8 +48,16 @@ class Host:
     def listen(self, loop: Loop) -> None:
         """From now on look again at every event of links and forwarding, and now and then."""
         self._again(loop)
+        # pyroute2 takes longer to import than all of the start, and the loop must not wait for it.
+        loading = threading.Thread(target=_load)
+        loading.start()
+        self._open(loop, loading)
+
+    def _open(self, loop: Loop, loading: threading.Thread) -> None:
+        if loading.is_alive():
+            loop.after("links", LOADED, lambda: self._open(loop, loading))
+            return
         try:
-            # pyroute2 costs more to import than the whole start: clients are served by now.
             from lvs_nat.system.links import Links
 
             links = Links()
@@ -68,6 +80,11 @@ class Host:
             self.set()
         except (LvsNatError, OSError) as error:
             log.error("%s", error)
+
+
+def _load() -> None:
+    with suppress(ImportError):  # who asks for it next is told why
+        import lvs_nat.system.links  # noqa: F401
 
 
 def _routes_ipv6(rules: Ruleset) -> bool:

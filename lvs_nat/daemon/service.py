@@ -35,7 +35,7 @@ from lvs_nat.system.sysctl import Sysctls
 log = logging.getLogger(__name__)
 
 # Between two looks at the kernel's table: short enough to put a lost table back within a
-# second, and never more than a twentieth of the time where reading takes long.
+# second, and never more than a twentieth of a processor where reading takes long.
 LOOK = 0.3
 SHARE = 20
 SECOND_LOOK = 0.21
@@ -179,9 +179,9 @@ class Service:
 
     def _look(self) -> None:
         """Read the kernel's table and put right what is not as it should be."""
-        began = self._clock()
+        began = time.thread_time()  # not what others took of the processor meanwhile
         self._director.reconcile()
-        pause = max(LOOK, SHARE * (self._clock() - began))
+        pause = max(LOOK, SHARE * (time.thread_time() - began))
         if self._director.suspects_loss:
             pause = SECOND_LOOK
         self._loop.after("look", pause, self._look)
