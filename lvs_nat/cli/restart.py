@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import os
 import signal
 
 from lvs_nat.cli import start
 from lvs_nat.cli.machine import Machine
 from lvs_nat.cli.options import paths
-from lvs_nat.cli.stop import wait_for_end
+from lvs_nat.cli.stop import end
 from lvs_nat.daemon.saved import load
 from lvs_nat.system.pidfile import holder
 
@@ -26,7 +25,5 @@ def run(args: argparse.Namespace, machine: Machine) -> int:
     if pid is None and args.only_running:
         return 0
     load(where)
-    if pid is not None:
-        os.kill(pid, signal.SIGTERM)
-        wait_for_end(where)
+    end(where, signal.SIGTERM)
     return start.run(args, machine)

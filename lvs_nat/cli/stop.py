@@ -7,26 +7,29 @@ import os
 import signal
 import subprocess
 import time
+from contextlib import suppress
 
 from lvs_nat.cli.machine import Machine
 from lvs_nat.cli.options import paths
 from lvs_nat.core.setup import OnStop, Own, Setup
+from lvs_nat.daemon.notes import Notes
 from lvs_nat.daemon.paths import Paths
-from lvs_nat.daemon.saved import load
-from lvs_nat.errors import ConfigError, LvsNatError, NotRunning
+from lvs_nat.daemon.saved import load, settings
+from lvs_nat.errors import AlreadyRunning, ConfigError, LvsNatError, NotRunning
 from lvs_nat.model import Ruleset
 from lvs_nat.system.control import ask
-from lvs_nat.system.pidfile import holder
+from lvs_nat.system.pidfile import PidFile, holder
 
 # What a director may take to answer, and then to end.
 PATIENCE = 10.0
+UNIT = "lvs-nat.service"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--unless-restarting",
         action="store_true",
-        help="do nothing while systemd restarts the unit (for its ExecStop)",
+        help="do nothing unless systemd stops the unit for good (for its ExecStop)",
     )
     parser.set_defaults(run=run)
 
@@ -35,7 +38,7 @@ def run(args: argparse.Namespace, machine: Machine) -> int:
     """Clear the table, restore the sysctls, end the director; 0 also where none runs."""
     machine.must_be_root("stop")
     where = paths(args)
-    if args.unless_restarting and _restarting():
+    if args.unless_restarting and not stopping(_jobs()):
         return 0
     pid = holder(where.pid_file)
     if pid is None and not where.memory.exists() and not where.sysctls.exists():
@@ -53,22 +56,32 @@ def _ask_to_stop(where: Paths, pid: int, machine: Machine) -> list[str] | None:
     """Return what was restored; None if the director had to be killed."""
     try:
         lines = [str(line) for line in ask(where.socket, "stop", timeout=PATIENCE)["restored"]]
-        wait_for_end(where)
-        return lines
     except (NotRunning, OSError) as error:
         machine.warn(f"pid {pid} does not answer ({error}); killing it and clearing up")
-        os.kill(pid, signal.SIGKILL)
-        wait_for_end(where)
+        end(where, signal.SIGKILL)
         return None
+    end(where, 0)
+    return lines
 
 
-def wait_for_end(where: Paths) -> None:
-    """Return once nobody holds the lock; raise LvsNatError if that takes too long."""
-    deadline = time.monotonic() + PATIENCE
-    while holder(where.pid_file) is not None:
-        if time.monotonic() > deadline:
-            raise LvsNatError(f"the director still runs after {PATIENCE:g} s; see its log")
-        time.sleep(0.01)
+def end(where: Paths, number: int, patience: float = PATIENCE) -> None:
+    """Return once the director has ended that gets signal *number* (0 for none).
+
+    One that does not end in *patience* seconds is killed, which leaves its table as it is; raises LvsNatError if
+    not even that helps.
+    """
+    for sent in (number, signal.SIGKILL):
+        pid = holder(where.pid_file)
+        if pid is None:
+            return
+        with suppress(ProcessLookupError):
+            os.kill(pid, sent)
+        deadline = time.monotonic() + patience
+        while time.monotonic() < deadline:
+            if holder(where.pid_file) is None:
+                return
+            time.sleep(0.01)
+    raise LvsNatError(f"pid {pid} does not end, not even killed: a device or the kernel holds it")
 
 
 def clean_up(where: Paths) -> list[str]:
@@ -77,29 +90,53 @@ def clean_up(where: Paths) -> list[str]:
     from lvs_nat.system.ipvs import Ipvs
     from lvs_nat.system.sysctl import Sysctls
 
-    rules, setup = Ruleset(), Setup()
     try:
-        saved = load(where)
-        rules, setup = saved.rules, saved.setup
+        with PidFile(where.pid_file):  # no director may start in the midst of this
+            rules, setup = _last(where)
+            if setup.on_stop is OnStop.CLEAR:
+                with Ipvs() as kernel:
+                    clear(kernel, rules, everything=setup.own is Own.TABLE)
+            lines = Sysctls(record=where.sysctls).restore()
+            for left in (where.memory, where.socket):
+                left.unlink(missing_ok=True)
+            return lines
+    except AlreadyRunning as error:
+        raise LvsNatError(f"{error}: it has just been started; stop again") from error
+
+
+def _last(where: Paths) -> tuple[Ruleset, Setup]:
+    """Return the rules that ran, or else the saved ones, and the settings.
+
+    Files broken since the start must not keep the service from being stopped.  But where it
+    cannot be known whether the whole table is ours, no more than our rules is cleared.
+    """
+    try:
+        setup = settings(where)[0]
     except ConfigError:
-        pass  # a file broken since the start must not keep the service from being stopped
-    if setup.on_stop is OnStop.CLEAR:
-        with Ipvs() as kernel:
-            clear(kernel, rules, everything=setup.own is Own.TABLE)
-    lines = Sysctls(record=where.sysctls).restore()
-    for left in (where.memory, where.socket, where.pid_file):
-        left.unlink(missing_ok=True)
-    return lines
+        setup = Setup(own=Own.RULES)
+    notes = Notes(where.memory)
+    found = notes.read()
+    rules = notes.rules(found) if found else None
+    if rules is None:
+        with suppress(ConfigError):
+            rules = load(where).rules
+    return rules or Ruleset(), setup
 
 
-def _restarting() -> bool:
-    jobs = subprocess.run(
-        ["systemctl", "list-jobs", "--plain", "--no-legend"],
-        capture_output=True,
+def _jobs() -> str:
+    return subprocess.run(
+        ["systemctl", "list-jobs", "--plain", "--no-legend", "--full"],
+        stdout=subprocess.PIPE,
         text=True,
         check=False,
-        timeout=PATIENCE,
-    )
-    words = [line.split() for line in jobs.stdout.splitlines()]
-    ours = [job[2] for job in words if len(job) > 2 and job[1] == "lvs-nat.service"]
-    return any(kind in ("restart", "try-restart", "start") for kind in ours)
+    ).stdout
+
+
+def stopping(jobs: str) -> bool:
+    """Say whether *jobs*, as `systemctl list-jobs` tells them, stop our unit for good.
+
+    ExecStop is run for a restart as well, and without any job after a crash: table and
+    connections are then for the next director.
+    """
+    words = [line.split() for line in jobs.splitlines()]
+    return any(job[1:3] == [UNIT, "stop"] for job in words)

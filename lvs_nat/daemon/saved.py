@@ -28,11 +28,9 @@ class Saved:
 def load(paths: Paths) -> Saved:
     """Return what the files mean; raise ConfigError with every problem of every file."""
     problems: list[Problem] = []
-    setup, parsed, text, settings = Setup(), None, "", ""
+    setup, parsed, text, configured = Setup(), None, "", ""
     try:
-        if paths.config_given or paths.config.exists():
-            settings = files.read_text(paths.config)
-            setup = config.parse(settings, str(paths.config))
+        setup, configured = settings(paths)
     except ConfigError as error:
         problems.extend(error.problems)
     try:
@@ -44,8 +42,16 @@ def load(paths: Paths) -> Saved:
         problems.append(Problem(str(paths.rules), 0, _unconfigured("has no virtual service")))
     if problems or parsed is None:
         raise ConfigError(problems)
-    strangers = config.strangers(settings, str(paths.config), parsed.ruleset) if settings else ()
+    strangers = config.strangers(configured, str(paths.config), parsed.ruleset)
     return Saved(parsed.ruleset, setup, (*parsed.warnings, *strangers), _digest(text))
+
+
+def settings(paths: Paths) -> tuple[Setup, str]:
+    """Return what lvs-nat.conf means, with its text; it may be missing unless it was named."""
+    if not (paths.config_given or paths.config.exists()):
+        return Setup(), ""
+    text = files.read_text(paths.config)
+    return config.parse(text, str(paths.config)), text
 
 
 def read_rules(path: Path) -> str:
