@@ -67,8 +67,8 @@ def _ask_to_stop(where: Paths, pid: int, machine: Machine) -> list[str] | None:
 def end(where: Paths, number: int, patience: float = PATIENCE) -> None:
     """Return once the director has ended that gets signal *number* (0 for none).
 
-    One that does not end in *patience* seconds is killed, which leaves its table as it is; raises LvsNatError if
-    not even that helps.
+    One that does not end in *patience* seconds is killed, which leaves its table as it is.
+    Raises LvsNatError if not even that helps.
     """
     for sent in (number, signal.SIGKILL):
         pid = holder(where.pid_file)
@@ -93,10 +93,11 @@ def clean_up(where: Paths) -> list[str]:
     try:
         with PidFile(where.pid_file):  # no director may start in the midst of this
             rules, setup = _last(where)
+            lines = []
             if setup.on_stop is OnStop.CLEAR:
                 with Ipvs() as kernel:
-                    clear(kernel, rules, everything=setup.own is Own.TABLE)
-            lines = Sysctls(record=where.sysctls).restore()
+                    lines += clear(kernel, rules, everything=setup.own is Own.TABLE)
+            lines += Sysctls(record=where.sysctls).restore()
             for left in (where.memory, where.socket):
                 left.unlink(missing_ok=True)
             return lines

@@ -6,12 +6,17 @@ import logging
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
+from lvs_nat.core.cluster import Cluster
 from lvs_nat.core.sysctls import wanted
 from lvs_nat.daemon.loop import Loop
 from lvs_nat.errors import LvsNatError
 from lvs_nat.model import Forwarding, Ruleset
 from lvs_nat.system.sysctl import Sysctls
+
+if TYPE_CHECKING:
+    from lvs_nat.system.links import Links
 
 log = logging.getLogger(__name__)
 
@@ -24,18 +29,20 @@ LOADED = 0.1
 class Host:
     """Sets what NAT needs, and sets it again when a link appears or somebody undoes it."""
 
-    def __init__(self, sysctls: Sysctls, enabled: bool, rules: Callable[[], Ruleset]) -> None:
+    def __init__(self, sysctls: Sysctls, cluster: Callable[[], Cluster]) -> None:
         self._sysctls = sysctls
-        self._enabled = enabled
-        self._rules = rules
+        self._cluster = cluster
 
     def set(self) -> None:
-        """Bring every setting to what the rules need; log each that changed."""
-        if not self._enabled:
+        """Bring every setting to what the rules need; log each that changed.
+
+        Where the operator wants none set, those of before stay until `restore`.
+        """
+        cluster = self._cluster()
+        if not cluster.setup.sysctl:
             return
-        for line in self._sysctls.set(
-            wanted(self._sysctls.interfaces(), _routes_ipv6(self._rules()))
-        ):
+        needed = wanted(self._sysctls.interfaces(), _routes_ipv6(cluster.rules))
+        for line in self._sysctls.set(needed):
             log.info("%s", line)
 
     def restore(self) -> list[str]:
@@ -65,11 +72,18 @@ class Host:
             log.warning("no events of links, looking every %g s instead: %s", LOOK, error)
             return
 
-        def hear() -> None:
-            if links.events():
-                self._set()
+        loop.watch(links.fileno(), lambda: self._hear(loop, links))
 
-        loop.watch(links.fileno(), hear)
+    def _hear(self, loop: Loop, links: Links) -> None:
+        try:
+            news = links.events()
+        except (LvsNatError, OSError) as error:
+            log.warning("no more events of links, looking every %g s instead: %s", LOOK, error)
+            loop.unwatch(links.fileno())
+            links.close()
+            return
+        if news:
+            self._set()
 
     def _again(self, loop: Loop) -> None:
         self._set()

@@ -25,7 +25,7 @@ from lvs_nat.daemon.loop import Loop
 from lvs_nat.daemon.notes import Notes
 from lvs_nat.daemon.paths import Paths
 from lvs_nat.daemon.saved import Saved, load
-from lvs_nat.errors import ConfigError, KernelError, LvsNatError
+from lvs_nat.errors import KernelError, LvsNatError
 from lvs_nat.model import Ruleset
 from lvs_nat.system import notify
 from lvs_nat.system.control import Control
@@ -72,17 +72,15 @@ class Service:
         self._before = self._kernel.read()
         self._notes = Notes(paths.memory)
         self._director = Director(self._first_cluster(), self._kernel, self._clock)
-        self._host = Host(Sysctls(record=paths.sysctls), saved.setup.sysctl, lambda: self.rules)
+        # Clients may be served by what another director has left: a refusal keeps that up.
+        self._succeeds = paths.sysctls.exists()
+        self._host = Host(Sysctls(record=paths.sysctls), lambda: self._director.cluster)
         self.exit_code = 0
-
-    @property
-    def rules(self) -> Ruleset:
-        return self._director.cluster.rules
 
     def run(self) -> int:
         """Serve until told to end; return the exit code."""
-        self._host.set()
         self._desk = Desk(Control(self._paths.socket), self._loop, *self._verbs())
+        self._host.set()
         self._loop.on_signal(signal.SIGTERM, self._leave)
         self._loop.on_signal(signal.SIGINT, self._leave)
         self._loop.on_signal(signal.SIGHUP, self._reload_by_signal)
@@ -153,7 +151,8 @@ class Service:
             self._kernel.apply(changes(self._kernel.read(), self._before))
         except KernelError as error:
             log.error("the table could not be put back: %s", error)
-        self._host.restore()
+        if not self._succeeds:
+            self._host.restore()
         self._announce(1, "\n".join(self._director.refusals))
         self.exit_code = 1
         self._loop.stop()
@@ -213,8 +212,13 @@ class Service:
 
     def _verbs(self) -> tuple[dict[str, Any], dict[str, Any]]:
         return (
-            {"status": self._report, "running": self._running, "listing": self._table},
-            {"reload": self._reload, "stop": self._stop, "saved": self._was_saved},
+            {"status": self._report},
+            {
+                "running": self._running,
+                "reload": self._reload,
+                "stop": self._stop,
+                "saved": self._was_saved,
+            },
         )
 
     def _report(self, _: dict[str, Any]) -> dict[str, Any]:
@@ -235,11 +239,8 @@ class Service:
         }
 
     def _running(self, _: dict[str, Any]) -> dict[str, Any]:
+        self._look()  # an edit made a moment ago is what `save` is asked to save
         return {"rules": spell(self._director.meant), "path": str(self._paths.rules)}
-
-    def _table(self, _: dict[str, Any]) -> dict[str, Any]:
-        self._director.reconcile()
-        return {"listing": self._listing()}
 
     def _was_saved(self, request: dict[str, Any]) -> dict[str, Any]:
         self._saved = load(self._paths)
@@ -249,11 +250,10 @@ class Service:
         """Read all files and go over to them; raise ConfigError and change nothing if bad."""
         notify.reloading()
         try:
-            saved = load(self._paths)
-            self._saved = saved
+            self._saved = saved = load(self._paths)
             self._director.reload(saved.rules, saved.setup)
-            self._host.set()
             self._ask()
+            self._host.set()  # last: a setting that the kernel refuses must not leave half of it
         finally:
             notify.ready(self._status())
         log.info("reloaded: %s", count(self._director.cluster))
@@ -262,7 +262,7 @@ class Service:
     def _reload_by_signal(self) -> None:
         try:
             self._reload({})
-        except (ConfigError, LvsNatError, OSError) as error:
+        except (LvsNatError, OSError) as error:
             log.error("not reloaded, going on as before: %s", error)
 
     # Ending
@@ -276,21 +276,27 @@ class Service:
 
     def _stop(self, _: dict[str, Any]) -> dict[str, Any]:
         """End the service: the table is cleared, the sysctls are as they were."""
-        notify.stopping()
-        self._director.reconcile()
-        setup = self._director.cluster.setup
+        rules, setup = self._director.cluster.rules, self._director.cluster.setup
+        lines = []
         if setup.on_stop is OnStop.CLEAR:
-            clear(self._kernel, self.rules, everything=setup.own is Own.TABLE)
-        lines = self._host.restore()
+            lines += clear(self._kernel, rules, everything=setup.own is Own.TABLE)
+        # What is done now stays done, whatever the rest comes to.
+        self._loop.stop()
+        notify.stopping()
         self._notes.forget()
+        lines += self._host.restore()
         log.info("stopped")
-        self._loop.after("stop", 0.0, self._loop.stop)
         return {"restored": lines}
 
 
-def clear(kernel: Ipvs, rules: Ruleset, *, everything: bool) -> None:
-    """Remove the services of *rules*, or every service, and the sync daemons of *rules*."""
+def clear(kernel: Ipvs, rules: Ruleset, *, everything: bool) -> list[str]:
+    """Remove the services of *rules*, or every service, and the sync daemons of *rules*.
+
+    Returns and logs a sentence for each that the kernel refused to remove.
+    """
     actual = kernel.read()
     left = Ruleset() if everything else foreign(rules, actual)
-    for refusal in kernel.apply(plan(left, actual, ended=rules.daemons)):
-        log.error("%s", refusal.error)
+    lines = [str(it.error) for it in kernel.apply(plan(left, actual, ended=rules.daemons))]
+    for line in lines:
+        log.error("%s", line)
+    return lines

@@ -1,12 +1,18 @@
 """The director's own machine, heard from beside all else that the loop does."""
 
+import os
 import sys
 import threading
+import types
 
+from lvs_nat.core.cluster import Cluster
+from lvs_nat.core.setup import Setup
 from lvs_nat.daemon.host import Host
 from lvs_nat.daemon.loop import Loop
 from lvs_nat.model import Ruleset
 from lvs_nat.system.sysctl import Sysctls
+
+UNTOUCHED = Cluster.of(Ruleset(), Setup(sysctl=False), {})
 
 
 class NoLibrary:
@@ -29,7 +35,7 @@ def test_the_loop_goes_on_while_the_library_for_links_is_loaded_or_missing(
     monkeypatch.delitem(sys.modules, "lvs_nat.system.links", raising=False)
     monkeypatch.setattr(sys, "meta_path", [imports, *sys.meta_path])
     loop = Loop()
-    host = Host(Sysctls(record=tmp_path / "sysctl.json"), False, Ruleset)
+    host = Host(Sysctls(record=tmp_path / "sysctl.json"), lambda: UNTOUCHED)
 
     def turn():
         imports.turned.set()
@@ -44,3 +50,60 @@ def test_the_loop_goes_on_while_the_library_for_links_is_loaded_or_missing(
     assert caplog.messages == [
         "no events of links, looking every 10 s instead: there is no pyroute2"
     ]
+
+
+def test_a_reload_may_end_and_begin_the_care_for_kernel_settings(tmp_path):
+    forward = tmp_path / "sys/net/ipv4/ip_forward"
+    (tmp_path / "sys/net/ipv4/conf").mkdir(parents=True)
+    forward.write_text("0\n")
+    running = [Cluster.of(Ruleset(), Setup(), {})]
+    host = Host(Sysctls(tmp_path / "sys", tmp_path / "record"), lambda: running[-1])
+    seen = []
+    for cluster in (running[0], UNTOUCHED, running[0]):
+        running.append(cluster)
+        host.set()
+        seen.append(forward.read_text())
+        forward.write_text("0\n")
+
+    assert seen == ["1\n", "0\n", "1\n"]
+    forward.write_text("1\n")
+    assert host.restore() == ["net.ipv4.ip_forward is restored to 0"]
+
+
+class DeafLinks:
+    """Links whose events cannot be read any more."""
+
+    def __init__(self, fd):
+        self.fd = fd
+        self.closed = False
+
+    def fileno(self):
+        return self.fd
+
+    def events(self):
+        raise OSError(5, "Input/output error")
+
+    def close(self):
+        self.closed = True
+
+
+def test_events_that_cannot_be_read_any_more_end_no_director(tmp_path, monkeypatch, caplog):
+    reading, writing = os.pipe()
+    os.write(writing, b"x")
+    links = DeafLinks(reading)
+    module = types.ModuleType("lvs_nat.system.links")
+    module.Links = lambda: links
+    monkeypatch.setitem(sys.modules, "lvs_nat.system.links", module)
+    loop = Loop()
+
+    def turn():
+        loop.after("turn", 0.01, loop.stop if links.closed else turn)
+
+    turn()
+    Host(Sysctls(record=tmp_path / "record"), lambda: UNTOUCHED).listen(loop)
+    loop.run()
+    loop.close()
+    os.close(reading)
+    os.close(writing)
+
+    assert "no more events of links" in caplog.text

@@ -1,0 +1,276 @@
+"""The life of the daemon, with a table in memory and a prober that the test plays."""
+
+import os
+import select
+import signal
+import socket
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from lvs_nat.core import wire
+from lvs_nat.core.health import Outcome, Verdict
+from lvs_nat.core.plan import AddDestination, SetService
+from lvs_nat.core.spelling import spell
+from lvs_nat.daemon.link import Link
+from lvs_nat.daemon.paths import Paths
+from lvs_nat.daemon.saved import load
+from lvs_nat.daemon.service import Service
+from lvs_nat.errors import KernelError, LvsNatError
+from lvs_nat.lab.topology import until
+from lvs_nat.system.control import ask
+from tests.builders import RS1, RS2, VIP, WEB, real, rules, service, tcp
+from tests.fakes import FakeIpvs
+
+WELL = Verdict(Outcome.PASS, "connected", 0.001)
+WRR = service(VIP, scheduler="wrr")
+EDITED = rules(service(VIP, RS1, RS2, scheduler="wrr"))
+UNTOUCHED = "sysctl = no\n"  # the settings of the machine that runs the tests
+OTHER = service("10.9.9.9:25", RS1)
+
+
+class Stage:
+    """What lasts from one director to the next: the files and the kernel."""
+
+    def __init__(self, folder):
+        self.paths = Paths(
+            rules=folder / "ipvsadm",
+            config=folder / "lvs-nat.conf",
+            config_given=True,
+            run_dir=folder,
+            state_dir=folder,
+        )
+        self.kernel = FakeIpvs()
+        self.save(WEB)
+        self.paths.config.write_text(UNTOUCHED)
+        self.announced = []
+
+    def save(self, ruleset):
+        self.paths.rules.write_text(spell(ruleset))
+
+    def play(self, script=lambda: None):
+        """Run a director; once it serves, *script* is played; then SIGTERM ends the director.
+
+        Returns what script returned, and the director's exit code.
+        """
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        serving, ended = threading.Event(), threading.Event()
+
+        def announce(code, text):
+            self.announced.append((code, text))
+            serving.set()
+
+        def act():
+            try:
+                return script() if serving.wait(10) else None
+            finally:
+                os.kill(os.getpid(), signal.SIGTERM)
+
+        before = {number: signal.getsignal(number) for number in SIGNALS}
+        for number in SIGNALS:  # one that comes before or after the director is nobody's end
+            signal.signal(number, lambda *_: None)
+        saved = load(self.paths)
+        with ThreadPoolExecutor(2) as threads:
+            threads.submit(vouch, theirs, ended)
+            acted = threads.submit(act)
+            link = Link(ours, 2**22 + 1)
+            code = Service(self.paths, saved, link, self.kernel, announce).run()
+            ended.set()
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        return acted.result(), code
+
+    def ask(self, verb):
+        return ask(self.paths.socket, verb)
+
+    def refusal(self, verb):
+        with pytest.raises(LvsNatError) as caught:
+            self.ask(verb)
+        return caught.value
+
+    def remembered(self, ruleset):
+        """Return the state file once it tells that *ruleset* runs."""
+        first = spell(ruleset).splitlines()[0]
+        until(lambda: first in self.paths.memory.read_text(), 5, "the edit in the state file")
+        return self.paths.memory.read_bytes()
+
+    @property
+    def table(self):
+        return self.kernel.read().services
+
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+
+def vouch(line, ended):
+    """Be a prober to whom every server is well."""
+    with line:
+        line.send(wire.HELLO)
+        while not ended.is_set():
+            if not select.select([line], [], [], 0.01)[0]:
+                continue
+            record = line.recv(wire.RECORD)
+            if not record:
+                return
+            order = wire.unpack_order(record)
+            told = [wire.Told(number, WELL, 1.0) for number in range(order.total)]
+            for answer, _ in wire.pack_verdicts(order.generation, told):
+                line.send(answer)
+
+
+@pytest.fixture
+def stage(tmp_path):
+    return Stage(tmp_path)
+
+
+def test_a_start_fills_the_table_and_then_announces_it(stage):
+    stage.play()
+
+    assert stage.table == WEB.services
+    [(code, listing)] = stage.announced
+    assert code == 0
+    assert "TCP  172.25.0.10:80 rr" in listing
+
+
+def test_an_edit_made_a_moment_ago_is_what_save_saves(stage):
+    def edit():
+        stage.kernel.apply([SetService(WRR)])
+        return stage.ask("running")["rules"]
+
+    assert stage.play(edit)[0] == spell(EDITED)
+
+
+def test_stop_leaves_nothing_in_table_or_folder_and_ends_the_director(stage):
+    said, code = stage.play(lambda: stage.ask("stop"))
+
+    assert list(said) == ["restored"]
+    assert (code, stage.table) == (0, {})
+    assert sorted(path.name for path in stage.paths.run_dir.iterdir()) == [
+        "ipvsadm",
+        "lvs-nat.conf",
+    ]
+
+
+def test_a_stop_that_the_kernel_does_not_answer_is_said_and_the_director_serves_on(stage):
+    def stop():
+        stage.kernel.broken = KernelError("the kernel's answer was lost")
+        refusal = stage.refusal("stop")
+        stage.kernel.broken = None
+        return str(refusal), stage.ask("status")["counts"]["serving"]
+
+    assert stage.play(stop)[0] == ("the kernel's answer was lost", 2)
+    assert stage.table == WEB.services
+
+
+def test_with_on_stop_keep_the_table_stays(stage):
+    stage.paths.config.write_text(UNTOUCHED + "on_stop = keep\n")
+    stage.play(lambda: stage.ask("stop"))
+
+    assert stage.table == WEB.services
+
+
+def test_with_own_rules_stop_leaves_what_is_not_ours(stage):
+    stage.paths.config.write_text(UNTOUCHED + "own = rules\n")
+    stage.kernel = FakeIpvs(OTHER)
+    stage.play(lambda: stage.ask("stop"))
+
+    assert stage.table == rules(OTHER).services
+
+
+def test_a_bad_file_is_refused_at_reload_with_every_problem_and_changes_nothing(stage):
+    def reload():
+        stage.paths.rules.write_text("-A -t 172.25.0.10:80 -s rrr\n")
+        stage.paths.config.write_text("fal = 3\n")
+        return stage.refusal("reload")
+
+    refusal = stage.play(reload)[0]
+
+    assert refusal.exit_code == 6
+    assert str(refusal).count("\n") == 1
+    assert stage.table == WEB.services
+
+
+def test_a_reload_returns_to_the_saved_rules(stage):
+    def reload():
+        stage.kernel.apply([SetService(WRR)])
+        before = stage.ask("status")
+        stage.ask("running")
+        during = stage.ask("status")
+        return before["unsaved"], during["unsaved"], stage.ask("reload"), stage.ask("status")
+
+    _, during, answer, after = stage.play(reload)[0]
+
+    assert during == ["-E -t 172.25.0.10:80 -s wrr"]
+    assert (answer, after["unsaved"]) == ({"refusals": []}, [])
+    assert stage.table == WEB.services
+
+
+def test_a_restart_returns_to_the_saved_rules_and_a_crash_goes_on_with_what_ran(stage):
+    def edit():
+        stage.kernel.apply([SetService(WRR)])
+        stage.ask("running")
+        return stage.remembered(EDITED)
+
+    left_by_a_crash = stage.play(edit)[0]
+    after_sigterm = stage.table
+    stage.paths.memory.write_bytes(left_by_a_crash)
+    stage.play()
+    after_crash = stage.table
+    stage.play()
+
+    assert after_sigterm == after_crash == EDITED.services
+    assert stage.table == WEB.services
+
+
+def test_a_crash_after_which_the_file_was_edited_starts_from_the_file(stage):
+    def crash():
+        stage.kernel.apply([SetService(WRR)])
+        stage.ask("running")
+        return stage.remembered(EDITED)
+
+    left = stage.play(crash)[0]
+    stage.paths.memory.write_bytes(left)
+    heavier = rules(service(VIP, RS1, real("192.168.122.20:80", 30)))
+    stage.save(heavier)
+    stage.play()
+
+    assert stage.table == heavier.services
+
+
+@pytest.mark.parametrize("text", ["", "nonsense", "{}", "[" * 100_000])
+def test_a_state_file_that_is_none_is_said_and_done_without(stage, text, caplog):
+    stage.paths.memory.write_text(text)
+    stage.play()
+
+    assert "starting without what the last director knew" in caplog.text
+    assert stage.table == WEB.services
+
+
+def test_a_refused_start_puts_back_what_was_there(stage):
+    stage.kernel = FakeIpvs(OTHER)
+    stage.save(rules(service(VIP, RS1), service("172.25.0.11:80", RS2, scheduler="mh")))
+    stage.kernel.schedulers.discard("mh")
+    code = stage.play()[1]
+
+    assert (code, stage.table) == (1, rules(OTHER).services)
+    [(announced, words)] = stage.announced
+    assert announced == 1
+    assert "modprobe ip_vs_mh failed" in words
+
+
+def test_a_server_added_by_hand_is_asked_like_the_others(stage):
+    rs3 = real("192.168.122.30:80", 3)
+
+    def add():
+        stage.kernel.apply([AddDestination(tcp(VIP), rs3)])
+        stage.ask("running")
+
+        def words():
+            return stage.ask("status")["services"][0]["servers"][2]["words"]
+
+        until(lambda: words() == "connected", 5, "a verdict")
+
+    stage.play(add)
+
+    assert stage.table == rules(service(VIP, RS1, RS2, rs3)).services
