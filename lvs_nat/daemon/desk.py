@@ -4,23 +4,31 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from lvs_nat.daemon.loop import Loop
 from lvs_nat.errors import LvsNatError, NotPrivileged
-from lvs_nat.system.control import CLIENTS, Control, Conversation
+from lvs_nat.system.control import Control, Conversation
 
 log = logging.getLogger(__name__)
 
 Verb = Callable[[dict[str, Any]], dict[str, Any]]
 
-# What a client may take to send its request and to read its answer.
+# What a client may take to send its request and to read its answer, in seconds.
 PATIENCE = 5.0
+# How many conversations there may be at once with those who may only ask, and with each of
+# their users.
+STRANGERS = 16
+EACH = 4
 
 
 class Desk:
-    """Answers requests by a table of verbs; only root may use those in *privileged*."""
+    """Answers requests by a table of verbs; only *trusted* users may use the privileged ones.
+
+    By default they are root and the director's own user, who could end it anyway.  They are
+    always heard; others cannot keep them from it.
+    """
 
     def __init__(
         self,
@@ -28,11 +36,13 @@ class Desk:
         loop: Loop,
         open_to_all: Mapping[str, Verb],
         privileged: Mapping[str, Verb],
+        trusted: Collection[int] | None = None,
     ) -> None:
         self._control = control
         self._loop = loop
         self._open = open_to_all
         self._privileged = privileged
+        self._trusted = {0, os.geteuid()} if trusted is None else trusted
         self._clients: dict[int, Conversation] = {}
         loop.watch(control.fileno(), self._accept)
 
@@ -46,13 +56,21 @@ class Desk:
         client = self._control.accept()
         if client is None:
             return
-        if len(self._clients) >= CLIENTS:
+        if self._crowded(client.uid):
+            client.say({"error": "too many ask at once; ask again later"})
+            client.flush()
             client.close()
             return
         fd = client.fileno()
         self._clients[fd] = client
         self._loop.watch(fd, lambda: self._hear(fd))
         self._loop.after(f"client {fd}", PATIENCE, lambda: self._end(fd))
+
+    def _crowded(self, uid: int) -> bool:
+        if uid in self._trusted:
+            return False
+        strangers = [it.uid for it in self._clients.values() if it.uid not in self._trusted]
+        return len(strangers) >= STRANGERS or strangers.count(uid) >= EACH
 
     def _hear(self, fd: int) -> None:
         client = self._clients[fd]
@@ -74,8 +92,7 @@ class Desk:
             return self._open[verb](request)
         if verb not in self._privileged:
             raise LvsNatError(f"this director does not know {verb!r}")
-        # Whoever is the director's own user could end it anyway.
-        if uid not in (0, os.geteuid()):
+        if uid not in self._trusted:
             raise NotPrivileged(f"only root may {verb}")
         return self._privileged[verb](request)
 

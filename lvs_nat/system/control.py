@@ -6,6 +6,7 @@ import json
 import os
 import socket
 import struct
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,10 @@ from lvs_nat.errors import LvsNatError, NotRunning
 
 REQUEST_LIMIT = 64 * 1024
 ANSWER_LIMIT = 64 * 1024 * 1024
-CLIENTS = 16
+# Who connects while so many wait to be heard has to wait himself.
+BACKLOG = 128
 PEER = struct.Struct("3i")  # struct ucred, unix(7)
+TIMEVAL = struct.Struct("ll")  # struct timeval, socket(7)
 
 
 class Conversation:
@@ -91,7 +94,7 @@ class Control:
         self._socket.bind(str(path))
         # Anybody may ask; peer credentials decide what is answered.
         path.chmod(0o666)
-        self._socket.listen(CLIENTS)
+        self._socket.listen(BACKLOG)
 
     def fileno(self) -> int:
         return self._socket.fileno()
@@ -114,29 +117,46 @@ def ask(path: Path, verb: str, timeout: float = 5.0, **more: Any) -> dict[str, A
     Raises NotRunning if nobody listens, TimeoutError if no answer comes in *timeout* seconds,
     LvsNatError with the director's words and exit code if it refuses.
     """
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
-        client.settimeout(timeout)
-        try:
-            client.connect(os.fspath(path))
-        except (FileNotFoundError, ConnectionRefusedError) as error:
-            raise NotRunning("lvs-nat is not running") from error
-        client.sendall(json.dumps({"verb": verb, **more}).encode() + b"\n")
-        heard = bytearray()
-        while not heard.endswith(b"\n") and len(heard) < ANSWER_LIMIT:
-            piece = client.recv(1 << 20)
-            if not piece:
-                break
-            heard += piece
-    if not heard:
-        raise LvsNatError("the director closed the connection without an answer; see its log")
-    answer = _load(bytes(heard))
+    try:
+        heard = _exchange(path, json.dumps({"verb": verb, **more}).encode() + b"\n", timeout)
+    except (FileNotFoundError, ConnectionRefusedError) as error:
+        raise NotRunning("lvs-nat is not running") from error
+    except (BlockingIOError, socket.timeout) as error:
+        raise TimeoutError(f"no answer within {timeout:g} s; see the director's log") from error
+    if not heard.endswith(b"\n"):
+        raise LvsNatError("the director broke off before its answer was whole; see its log")
+    try:
+        answer = _load(heard)
+    except ValueError as error:
+        raise LvsNatError(f"the director's answer cannot be read: {error}") from error
     if not isinstance(answer, dict):
-        raise LvsNatError("the director's answer is not one of this version")
+        raise LvsNatError("the director's answer is not one of this version; restart it")
     if "error" in answer:
         refusal = LvsNatError(str(answer["error"]))
         refusal.exit_code = int(answer.get("exit_code", 1))
         raise refusal
     return answer
+
+
+def _exchange(path: Path, request: bytes, timeout: float) -> bytes:
+    """Return what comes back for *request* until a line's end, or until the other end is shut."""
+    heard = bytearray()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+        # Where many wait already a connect that may not block fails at once, whatever its time.
+        limit = TIMEVAL.pack(int(timeout), int(timeout % 1 * 1_000_000))
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
+        client.connect(os.fspath(path))
+        client.settimeout(timeout)
+        # Who is turned away has his answer before he has asked.
+        with suppress(BrokenPipeError, ConnectionResetError):
+            client.sendall(request)
+        with suppress(ConnectionResetError):
+            while not heard.endswith(b"\n") and len(heard) < ANSWER_LIMIT:
+                piece = client.recv(1 << 20)
+                if not piece:
+                    break
+                heard += piece
+    return bytes(heard)
 
 
 def _load(text: bytes) -> Any:

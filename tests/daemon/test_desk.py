@@ -1,10 +1,11 @@
 import json
 import socket
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 
 import pytest
 
-from lvs_nat.daemon.desk import Desk
+from lvs_nat.daemon.desk import EACH, STRANGERS, Desk
 from lvs_nat.daemon.loop import Loop
 from lvs_nat.errors import ConfigError, LvsNatError, NotRunning, Problem
 from lvs_nat.system.control import REQUEST_LIMIT, Control, ask
@@ -13,12 +14,13 @@ from lvs_nat.system.control import REQUEST_LIMIT, Control, ask
 class Desktop:
     """A desk that echoes and refuses, served here while a client asks from a thread."""
 
-    def __init__(self, path):
+    def __init__(self, path, trusted=None):
         self.path = path
+        self.trusted = trusted
 
     def while_serving(self, client):
         loop = Loop()
-        desk = Desk(Control(self.path), loop, VERBS, {"end": lambda request: {}})
+        desk = Desk(Control(self.path), loop, VERBS, {"end": lambda request: {}}, self.trusted)
         with ThreadPoolExecutor(1) as thread:
             answer = thread.submit(client, self.path)
 
@@ -48,6 +50,21 @@ VERBS = {
 @pytest.fixture
 def desk(tmp_path):
     return Desktop(tmp_path / "control").while_serving
+
+
+@pytest.fixture
+def strangers_desk(tmp_path):
+    """A desk to which the user of the test is a stranger."""
+    return Desktop(tmp_path / "control", trusted=()).while_serving
+
+
+@contextmanager
+def idle(path, count):
+    """Hold *count* connections that say nothing."""
+    with ExitStack() as stack:
+        for _ in range(count):
+            stack.enter_context(socket.socket(socket.AF_UNIX)).connect(str(path))
+        yield
 
 
 def say(path, text):
@@ -98,6 +115,70 @@ def test_a_client_that_says_nothing_gets_nothing_and_the_next_is_served(desk):
         return say(path, b""), ask(path, "echo")
 
     assert desk(two) == (b"", {"heard": None})
+
+
+def test_a_stranger_may_ask_but_not_act(strangers_desk):
+    def both(path):
+        with pytest.raises(LvsNatError, match="only root may end") as caught:
+            ask(path, "end")
+        return ask(path, "echo"), caught.value.exit_code
+
+    assert strangers_desk(both) == ({"heard": None}, 4)
+
+
+def test_a_stranger_who_holds_connections_keeps_himself_out(strangers_desk):
+    def crowd(path):
+        with idle(path, EACH - 1):
+            heard = ask(path, "echo")
+        with idle(path, EACH), pytest.raises(LvsNatError, match="too many ask at once"):
+            ask(path, "echo")
+        return heard
+
+    assert strangers_desk(crowd) == {"heard": None}
+
+
+def test_the_trusted_are_heard_however_many_hold_connections(desk):
+    def crowd(path):
+        with idle(path, 2 * STRANGERS):
+            return ask(path, "end")
+
+    assert desk(crowd) == {}
+
+
+def served(path, answer):
+    """Ask a server that gives the bytes *answer*, however little it makes of the request."""
+    with socket.socket(socket.AF_UNIX) as listening, ThreadPoolExecutor(1) as thread:
+        listening.bind(str(path))
+        listening.listen(1)
+        asked = thread.submit(ask, path, "status", timeout=0.2)
+        with listening.accept()[0] as client:
+            client.sendall(answer)
+            client.shutdown(socket.SHUT_WR)
+            asked.exception()
+        return asked.result()
+
+
+@pytest.mark.parametrize(
+    "answer, words",
+    [
+        (b"", "broke off before its answer was whole"),
+        (b'{"rules": "-A -t', "broke off before its answer was whole"),
+        (b"\xff\n", "cannot be read: not JSON"),
+        (b"[]\n", "not one of this version"),
+    ],
+)
+def test_an_answer_that_is_none_is_said_to_be_none(tmp_path, answer, words):
+    with pytest.raises(LvsNatError, match=words):
+        served(tmp_path / "control", answer)
+
+
+def test_a_director_that_never_answers_is_waited_for_no_longer_than_asked(tmp_path):
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(tmp_path / "control"))
+        listening.listen(0)
+        for _ in range(2):  # the second finds no room in the queue
+            with pytest.raises(TimeoutError, match=r"no answer within 0\.1 s"):
+                ask(tmp_path / "control", "status", timeout=0.1)
 
 
 def test_nobody_listening_is_not_running(tmp_path):
