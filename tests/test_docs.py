@@ -7,6 +7,7 @@ is root's on a real director: the files and lvs-nat commands that it names must 
 """
 
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -17,10 +18,11 @@ ROOT = Path(__file__).parent.parent
 DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted(ROOT.glob("docs/*.md"))]
 FENCE = re.compile(r"^```console\n(.*?)^```$", re.M | re.S)
 COMMAND = re.compile(r"^([$#]) (.*)\n((?:(?![$#] ).*\n)*)", re.M)
-PROGRAM = (
-    f"#!{sys.executable}\nimport sys\nsys.path.insert(0, {str(ROOT)!r})\n"
-    "from lvs_nat.cli.main import main\nsys.exit(main())\n"
+CODE = (
+    f"import sys; sys.path.insert(0, {str(ROOT)!r});"
+    " from lvs_nat.cli.main import main; sys.exit(main())"
 )
+PROGRAM = f'#!/bin/sh\nexec {shlex.join([sys.executable, "-c", CODE])} "$@"\n'
 
 
 def commands(document, prompt):

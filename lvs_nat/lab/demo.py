@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -68,11 +69,13 @@ def install() -> None:
     Path(RULE_FILE).write_text(RULES)
     shutil.copy(init_script(), SCRIPT)
     tree = str(Path(lvs_nat.__file__).parent.parent)
-    Path(PROGRAM).unlink(missing_ok=True)
-    Path(PROGRAM).write_text(
-        f"#!{sys.executable}\nimport sys\nsys.path.insert(0, {tree!r})\n"
-        "from lvs_nat.cli.main import main\nsys.exit(main())\n"
+    code = (
+        f"import sys; sys.path.insert(0, {tree!r});"
+        " from lvs_nat.cli.main import main; sys.exit(main())"
     )
+    Path(PROGRAM).unlink(missing_ok=True)
+    # A #! line would end at the first blank of a path.
+    Path(PROGRAM).write_text(f'#!/bin/sh\nexec {shlex.join([sys.executable, "-c", code])} "$@"\n')
     for program in (SCRIPT, PROGRAM):
         Path(program).chmod(0o755)
 

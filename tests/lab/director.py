@@ -3,6 +3,7 @@
 import json
 import sys
 from pathlib import Path
+from shlex import quote
 
 from lvs_nat.lab.topology import PRIVATE, Lab, until
 
@@ -31,7 +32,8 @@ class Director:
         Path("/etc/lvs-nat/lvs-nat.conf").write_text(self._config)
         self.program = Path("/run/lvs-nat-program")
         self.program.write_text(
-            f'#!/bin/sh\ncd {TREE} && exec {sys.executable} -m lvs_nat.cli.main "$@"\n'
+            f"#!/bin/sh\ncd {quote(str(TREE))} && "
+            f'exec {quote(sys.executable)} -m lvs_nat.cli.main "$@"\n'
         )
         self.program.chmod(0o755)
         self._script = Path("/run/lvs-nat-init")
