@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import select
+from contextlib import suppress
 from dataclasses import dataclass
 
 from daemon import DaemonContext
@@ -51,8 +52,7 @@ def _background(paths: Paths, announcing: int) -> int:
 
     def announce(code: int, text: str, warnings: tuple[str, ...]) -> None:
         if waiting:  # whatever comes after the first word is for the log
-            with open(waiting.pop(), "wb") as terminal:
-                terminal.write(json.dumps([code, text, warnings]).encode())
+            _tell(waiting.pop(), json.dumps([code, text, warnings]).encode())
 
     logs.to_syslog()
     context = DaemonContext(
@@ -62,6 +62,12 @@ def _background(paths: Paths, announcing: int) -> int:
     return serve(paths, PidFile(paths.pid_file), announce)
 
 
+def _tell(announcing: int, words: bytes) -> None:
+    # Nobody may be waiting any more; that is no reason to end.
+    with suppress(BrokenPipeError), open(announcing, "wb") as terminal:
+        terminal.write(words)
+
+
 def _listen(reading: int) -> Outcome:
     heard = b""
     while select.select([reading], [], [], PATIENCE)[0]:
@@ -69,7 +75,8 @@ def _listen(reading: int) -> Outcome:
         if not piece:
             break
         heard += piece
-    if not heard:
+    try:
+        code, text, warnings = json.loads(heard)
+    except ValueError:
         return Outcome(1, "the director ended, or hangs, before it served; see the system log")
-    code, text, warnings = json.loads(heard)
     return Outcome(code, text, tuple(warnings))

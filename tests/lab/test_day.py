@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from pathlib import Path
 
 import pytest
 
@@ -161,3 +162,17 @@ def test_a_silent_server_is_quiesced_first_and_then_removed(running):
     running.until_table(LVS01, 6, present=False)
     running.lab.mend("lvs01")
     running.until_table(f"-r {LVS01} -m -w 5", 3)
+
+
+def test_a_start_whose_terminal_goes_away_goes_on(director):
+    director.lab.drop_packets("lvs01")  # the first round waits for it
+    starting = director.lab.popen("director", [director.program, "start"])
+    until(lambda: Path("/run/lvs-nat/control").exists(), 5, "a director")
+    starting.kill()
+    starting.wait()
+    director.until_table(LVS02, 3)
+    until(lambda: Path("/run/lvs-nat/state.json").exists(), 5, "the end of the first round")
+    director.lab.mend("lvs01")
+
+    director.until_table(LVS01, 3)
+    assert director.service("status").returncode == 0
