@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -42,11 +44,15 @@ def main(argv: Sequence[str] | None = None, machine: Machine | None = None) -> i
     try:
         args = _parser(words).parse_args(words)
         return int(args.run(args, machine))
+    except BrokenPipeError:
+        # Who reads has seen enough; the interpreter must not try to say the rest at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
     except (LvsNatError, OSError) as error:
         machine.warn(str(error))
         return int(getattr(error, "exit_code", 1))
     except KeyboardInterrupt:
-        return 130
+        return 128 + signal.SIGINT
 
 
 def _parser(words: Sequence[str]) -> argparse.ArgumentParser:

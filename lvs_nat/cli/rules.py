@@ -11,6 +11,7 @@ from lvs_nat.cli.options import paths
 from lvs_nat.core import rules
 from lvs_nat.core.spelling import spell
 from lvs_nat.daemon.saved import read_rules
+from lvs_nat.system import files
 from lvs_nat.system.names import Names
 
 
@@ -22,7 +23,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, machine: Machine) -> int:
     """Print the rules as `ipvsadm -S -n` would; exit 6 with every problem if there is one."""
     if args.file == "-":
-        path, text = "standard input", sys.stdin.read()
+        path = "standard input"
+        text = files.text_of(sys.stdin.buffer.read(files.LIMIT + 1), Path(path))
     else:
         where = Path(args.file) if args.file else paths(args).rules
         path, text = str(where), read_rules(where)

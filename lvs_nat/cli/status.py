@@ -11,7 +11,7 @@ from lvs_nat.cli.machine import Machine
 from lvs_nat.cli.options import paths
 from lvs_nat.core.report import Counts
 from lvs_nat.daemon.paths import Paths
-from lvs_nat.errors import NotRunning
+from lvs_nat.errors import LvsNatError, NotRunning
 from lvs_nat.system.control import ask
 from lvs_nat.system.pidfile import holder
 
@@ -27,16 +27,19 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, machine: Machine) -> int:
     """Exit 0 running, 1 dead with a pid file, 2 dead with a lock, 3 stopped, 4 no answer."""
     where = paths(args)
-    pid = holder(where.pid_file)
+    try:
+        pid = holder(where.pid_file)
+        found = ask(where.socket, "status") if pid is not None else {}
+    except NotRunning:
+        machine.warn(f"a director starts, ends or hangs: nobody listens at {where.socket}")
+        return 4
+    except (LvsNatError, OSError) as error:
+        machine.warn(f"a director runs, but does not answer: {error}")
+        return 4
     if pid is None:
         code, words = _dead(where)
         machine.say(json.dumps({"running": False, "words": words}) if args.json else words)
         return code
-    try:
-        found = ask(where.socket, "status")
-    except (NotRunning, OSError) as error:
-        machine.warn(f"pid {pid} runs, but does not answer: {error}")
-        return 4
     if args.json:
         machine.say(json.dumps({"running": True, **found}, indent=2))
     else:

@@ -18,6 +18,7 @@ WORDS = {
     errno.EPERM: "cannot be read by this user; run as root",
     errno.EISDIR: "is a directory; name a file",
     errno.ENOTDIR: "lies below something that is not a directory",
+    errno.ESPIPE: "is a pipe; name a file",
     errno.ELOOP: "is a symbolic link that leads in a circle",
 }
 
@@ -29,6 +30,11 @@ def read_text(path: Path, limit: int = LIMIT) -> str:
     except OSError as error:
         what = WORDS.get(error.errno or 0, f"cannot be read: {error.strerror}")
         raise ConfigError([Problem(str(path), 0, what)]) from error
+    return text_of(data, path, limit)
+
+
+def text_of(data: bytes, path: Path, limit: int = LIMIT) -> str:
+    """Return the text that *data* is, of a file with that name; ConfigError says why it is none."""
     if len(data) > limit:
         what = f"is larger than {limit >> 20} MiB; this is not a file of ours"
         raise ConfigError([Problem(str(path), 0, what)])
@@ -39,8 +45,11 @@ def _read(path: Path, most: int) -> bytes:
     # O_NONBLOCK: a FIFO without a writer must not hold the director up.
     number = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
     with open(number, "rb") as file:
-        if stat.S_ISDIR(os.fstat(number).st_mode):
+        kind = os.fstat(number).st_mode
+        if stat.S_ISDIR(kind):
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if stat.S_ISFIFO(kind):  # what it has to say now may be half of it
+            raise OSError(errno.ESPIPE, os.strerror(errno.ESPIPE))
         return file.read(most) or b""
 
 

@@ -1,11 +1,16 @@
 """Commands as they are typed: exit code, standard output and standard error, whole."""
 
 import io
+import os
+import signal
+import subprocess
+import sys
 
 import pytest
 
 from lvs_nat.cli.machine import Machine
 from lvs_nat.cli.main import main
+from lvs_nat.system.pidfile import PidFile
 
 TUTORIAL = """\
 -A -t 172.25.0.10:80 -s rr
@@ -58,6 +63,16 @@ def test_a_director_that_crashed_is_dead_with_a_pid_file(say):
     (say.folder / "run" / "lvs-nat.pid").write_text("12345")
 
     assert say("status")[0] == 1
+
+
+def test_a_director_that_runs_but_cannot_be_asked_is_of_unknown_state(say):
+    with PidFile(say.folder / "run" / "lvs-nat.pid"):
+        assert say("status") == (
+            4,
+            "",
+            "lvs-nat: a director starts, ends or hangs: "
+            f"nobody listens at {say.folder}/run/control\n",
+        )
 
 
 def test_a_stopped_director_is_said_in_json_too(say):
@@ -120,6 +135,38 @@ def test_rules_spells_the_table_that_a_file_means(say):
 
     assert say("rules") == (0, TUTORIAL.replace("-s rr", "-s wrr"), "")
     assert say("rules", str(say.folder / "ipvsadm"))[0] == 0
+
+
+COMMAND = [sys.executable, "-m", "lvs_nat.cli.main"]
+
+
+@pytest.mark.parametrize(
+    "given, code, out, err",
+    [
+        (TUTORIAL.encode(), 0, TUTORIAL, ""),
+        (b"", 0, "", ""),
+        (b"-A -t 10.0.0.1:80\xff\n", 6, "", "standard input:1: there is a byte that is not UTF-8"),
+        (b"#" * (2**24 + 1), 6, "", "standard input: is larger than 16 MiB"),
+    ],
+    ids=("tutorial", "nothing", "bytes", "endless"),
+)
+def test_rules_reads_standard_input_like_a_file(given, code, out, err):
+    done = subprocess.run([*COMMAND, "rules", "-"], input=given, capture_output=True)
+
+    assert (done.returncode, done.stdout.decode()) == (code, out)
+    assert done.stderr.decode().startswith(f"lvs-nat: {err}" if err else "")
+    assert done.stderr.count(b"\n") == bool(err)
+
+
+def test_a_reader_that_has_seen_enough_gets_no_complaint():
+    reading, writing = os.pipe()
+    os.close(reading)
+    with open(writing, "wb") as pipe:
+        done = subprocess.run(
+            [*COMMAND, "rules", "-"], input=TUTORIAL.encode(), stdout=pipe, stderr=subprocess.PIPE
+        )
+
+    assert (done.returncode, done.stderr) == (128 + signal.SIGPIPE, b"")
 
 
 @pytest.mark.parametrize(

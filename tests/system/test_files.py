@@ -73,10 +73,15 @@ def test_a_file_of_the_greatest_size_is_read_and_no_larger_one(tmp_path):
     assert refusal(tmp_path / "file") == (complaint, 6)
 
 
-def test_a_pipe_without_a_writer_holds_nobody_up(tmp_path):
+def test_a_pipe_holds_nobody_up_and_is_not_taken_for_an_empty_file(tmp_path):
     os.mkfifo(tmp_path / "pipe")
 
-    assert read_text(tmp_path / "pipe") == ""
+    with pytest.raises(ConfigError, match="pipe: is a pipe; name a file"):
+        read_text(tmp_path / "pipe")
+
+
+def test_an_empty_device_is_an_empty_file():
+    assert read_text(Path("/dev/null")) == ""
 
 
 @pytest.mark.parametrize(
