@@ -12,7 +12,8 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+import tempfile
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -104,10 +105,10 @@ def unpacked(packages: list[str], folder: Path, forced: bool) -> Path:
     It is keyed by what was asked and of which release, so that an upgrade of the machine
     fetches anew.  Several processes may ask at once; one fetches, the others wait.
     """
-    key = hashlib.sha256(repr((packages, forced, _release())).encode()).hexdigest()[:12]
+    key = hashlib.sha256(repr((packages, forced, release())).encode()).hexdigest()[:12]
     tree = folder / key / "tree"
     folder.mkdir(parents=True, exist_ok=True)
-    with _locked(folder / f"{key}.lock"):
+    with locked(folder / f"{key}.lock"):
         if not tree.exists():
             shutil.rmtree(folder / key, ignore_errors=True)
             _fetch(packages, folder / key, forced)
@@ -115,34 +116,52 @@ def unpacked(packages: list[str], folder: Path, forced: bool) -> Path:
 
 
 def _fetch(packages: list[str], place: Path, forced: bool) -> None:
-    for name in ("lists/partial", "archives/partial", "debs", "new"):
-        (place / name).mkdir(parents=True)
-    _say(f"downloading {' '.join(packages)} (once; into {place})")
+    say(f"downloading {' '.join(packages)} (once; into {place})")
+    here = HOST_ONLY if forced else HOST_ONLY | _installed()
+    archives = download(packages, place / "debs", here)
+    (place / "new").mkdir()
+    for archive in archives:
+        subprocess.run(["dpkg-deb", "-x", archive, place / "new"], check=True)
+    _merge_usr(place / "new")
+    shutil.rmtree(place / "debs")
+    (place / "new").rename(place / "tree")
+    say(f"{len(archives)} packages unpacked")
+
+
+def download(
+    packages: Sequence[str], folder: Path, here: Collection[str] = frozenset()
+) -> list[Path]:
+    """Download *packages* into the new *folder*, and all they need but is not *here*.
+
+    A package is named as for apt-get install, patterns included.  Raises NotInstalled.
+    """
+    with tempfile.TemporaryDirectory(prefix="lvs-nat-apt.") as name:
+        place = Path(name)
+        for part in ("lists/partial", "archives/partial"):
+            (place / part).mkdir(parents=True)
+        folder.mkdir(parents=True)
+        _download(packages, place, folder, here)
+    return sorted(folder.glob("*.deb"))
+
+
+def _download(packages: Sequence[str], place: Path, folder: Path, here: Collection[str]) -> None:
     # An update fails as a whole if one foreign archive does; the download tells if it matters.
-    update = _apt(place, "-qq", "update")
+    update = _apt(place, folder, "update")
     # Asked of an empty machine, apt names all that is needed, whatever state this one is in.
-    plan = _apt(place, "-qq", "--simulate", "--no-install-recommends", "install", *packages)
+    plan = _apt(place, folder, "--simulate", "--no-install-recommends", "install", *packages)
     if plan.returncode:
         raise NotInstalled(
             f"apt-get cannot find {' '.join(packages)}:"
             f" {plan.stderr.strip() or update.stderr.strip()}"
         )
     needed = [line.split()[1] for line in plan.stdout.splitlines() if line.startswith("Inst ")]
-    here = HOST_ONLY if forced else HOST_ONLY | _installed()
     wanted = [name for name in needed if name in packages or name not in here]
-    download = _apt(place, "-qq", "download", *wanted)
-    if download.returncode:
-        raise NotInstalled(f"apt-get download failed: {download.stderr.strip()}")
-    for archive in sorted((place / "debs").glob("*.deb")):
-        subprocess.run(["dpkg-deb", "-x", archive, place / "new"], check=True)
-    _merge_usr(place / "new")
-    for name in ("lists", "archives", "debs"):
-        shutil.rmtree(place / name)
-    (place / "new").rename(place / "tree")
-    _say(f"{len(wanted)} packages unpacked")
+    done = _apt(place, folder, "download", *wanted)
+    if done.returncode:
+        raise NotInstalled(f"apt-get download failed: {done.stderr.strip()}")
 
 
-def _apt(place: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def _apt(place: Path, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     settings = {
         "Dir::State::lists": place / "lists",
         "Dir::State::status": "/dev/null",
@@ -153,8 +172,8 @@ def _apt(place: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     }
     options = [word for name, value in settings.items() for word in ("-o", f"{name}={value}")]
     return subprocess.run(
-        ["apt-get", *options, *arguments],
-        cwd=place / "debs",
+        ["apt-get", "-qq", *options, *arguments],
+        cwd=folder,
         env={**os.environ, "LC_ALL": "C"},
         stdin=subprocess.DEVNULL,
         capture_output=True,
@@ -180,7 +199,8 @@ def _merge_usr(tree: Path) -> None:
             shutil.rmtree(folder)
 
 
-def _release() -> str:
+def release() -> str:
+    """Return what tells one release of this machine's system from another."""
     try:
         return Path("/etc/os-release").read_text()
     except FileNotFoundError:
@@ -188,11 +208,13 @@ def _release() -> str:
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def locked(path: Path) -> Iterator[None]:
+    """Let one process at a time go on, of all that name *path*."""
     with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
-def _say(text: str) -> None:
+def say(text: str) -> None:
+    """Tell whoever waits what takes so long."""
     print(f"lab: {text}", file=sys.stderr, flush=True)

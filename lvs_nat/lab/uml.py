@@ -38,7 +38,7 @@ def run(orders: Orders, tools: Tools) -> int:
     """Boot a guest for *orders*; return as kernel.run does."""
     with ExitStack() as stack:
         place = Path(tempfile.mkdtemp(prefix="lvs-nat-lab.", dir=_temporary()))
-        keeper = stack.enter_context(_kept(place))
+        keeper = stack.enter_context(kept(place))
         _write(orders, tools, place)
         output: Output
         if orders.terminal:
@@ -123,7 +123,7 @@ def _boot(
             stdin=subprocess.DEVNULL,
             stdout=console,
             stderr=console,
-            env={"PATH": os.defpath, "TMPDIR": str(_memory(orders, place))},
+            env={"PATH": os.defpath, "TMPDIR": str(memory_folder(orders.memory, place))},
             pass_fds=descriptors,
             start_new_session=True,
         )
@@ -134,10 +134,10 @@ def _temporary() -> str | None:
     return "/tmp" if " " in tempfile.gettempdir() else None  # noqa: S108
 
 
-def _memory(orders: Orders, place: Path) -> Path:
-    """Return where the guest's memory is kept: /dev/shm, or where containers have it tiny, disk."""
+def memory_folder(memory: str, place: Path) -> Path:
+    """Return where a guest's *memory* is kept: /dev/shm, or where containers have it tiny, disk."""
     units = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
-    size = int(orders.memory[:-1]) * units[orders.memory[-1]]
+    size = int(memory[:-1]) * units[memory[-1]]
     shared = Path("/dev/shm")  # noqa: S108
     roomy = os.access(shared, os.W_OK) and shutil.disk_usage(shared).free >= size
     return shared if roomy else place
@@ -170,7 +170,8 @@ class Keeper:
 
 
 @contextmanager
-def _kept(place: Path) -> Iterator[Keeper]:
+def kept(place: Path) -> Iterator[Keeper]:
+    """Give a Keeper of *place* and of the guest that it will be told."""
     keeper = Keeper(place)
     try:
         yield keeper
