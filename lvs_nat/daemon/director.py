@@ -82,6 +82,8 @@ class Director:
         self._expected: Ruleset | None = None
         # Roles of the sync daemons that rules have named which run no more.
         self._ended: frozenset[SyncRole] = frozenset()
+        # Services that a reload has dropped and the kernel still holds: ours to remove.
+        self._dropped: frozenset[ServiceName] = frozenset()
         self._empty_since: float | None = None
         self._hold_until = 0.0
 
@@ -107,6 +109,8 @@ class Director:
         What the kernel holds of them serves on until a verdict says otherwise.
         """
         self._ended |= self.cluster.rules.daemons.keys()
+        self._dropped |= self.cluster.rules.services.keys()
+        self._dropped -= rules.services.keys()
         self.cluster = self.cluster.reloaded(rules, setup)
         self.cluster = self.cluster.presuming(self.actual.services, self._clock())
         self.meant = rules
@@ -158,8 +162,10 @@ class Director:
             # A service is not opened before one of its servers may serve.
             if service.destinations or name in self.actual.services or not self.holding
         }
+        self._dropped &= self.actual.services.keys()
         if self.cluster.setup.own is Own.RULES:
-            services.update(foreign(rules, self.actual).services)
+            others = foreign(rules, self.actual).services
+            services.update({name: others[name] for name in others.keys() - self._dropped})
         operations = plan(replace(rules, services=services), self.actual, self._ended)
         if self.holding:
             removing = (DelService, DelDestination)
@@ -221,7 +227,10 @@ WORDS = {
 def _tell(change: Change) -> None:
     words = change.after.last.words if change.after.last else ""
     where = change.target.endpoint
-    if change.after.state is State.DOWN and change.before.state is not State.RECOVERING:
+    if change.after.unknowns:
+        state = change.after.state.value
+        log.error("real server %s cannot be asked and is taken to be %s: %s", where, state, words)
+    elif change.after.state is State.DOWN and change.before.state is not State.RECOVERING:
         log.warning("real server %s is down: %s", where, words)
     elif change.after.state is State.UP and change.before.state is not State.FAILING:
         log.info("real server %s is up: %s", where, words)

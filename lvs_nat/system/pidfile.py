@@ -60,6 +60,7 @@ class PidFile:
     def write(self) -> None:
         """Record this process.  To be called again once detached, when the pid is final."""
         self._owner = os.getpid()
+        os.fchmod(self._number, 0o644)  # whatever the umask: anybody may ask whether we run
         os.ftruncate(self._number, 0)
         os.pwrite(self._number, b"%d\n" % self._owner, 0)
 

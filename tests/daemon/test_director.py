@@ -105,6 +105,17 @@ def test_with_own_rules_what_is_not_ours_stays_and_edits_of_it_are_not_our_busin
     assert story.director.meant == WEB
 
 
+def test_with_own_rules_a_service_that_a_reload_drops_was_ours_to_remove():
+    setup = Setup(own=Own.RULES)
+    more = rules(service(VIP, RS1, RS2), service("172.25.0.10:443", RS1))
+    story = Story(more, setup=setup, kernel=FakeIpvs(OTHER)).serving().looks()
+    before = set(story.table)
+    story.director.reload(WEB, setup)
+
+    assert set(story.looks().table) == before - {tcp("172.25.0.10:443")}
+    assert OTHER.name in before
+
+
 def test_an_edit_by_hand_is_kept_and_becomes_what_save_writes(caplog):
     caplog.set_level(logging.INFO)
     story = Story().serving().looks().by_hand(SetService(WRR)).looks()
@@ -177,6 +188,16 @@ def test_each_change_of_the_table_is_one_line_spelled_as_ipvsadm(caplog):
         "ipvsadm -a -t 172.25.0.10:80 -r 192.168.122.20:80 -m -w 10",
         "real server 192.168.122.10:80 is down: connection refused",
         "ipvsadm -d -t 172.25.0.10:80 -r 192.168.122.10:80",
+    ]
+
+
+def test_a_server_that_cannot_be_asked_stays_as_it_was_and_is_told_once(caplog):
+    unknown = Verdict(Outcome.UNKNOWN, "no descriptor is left")
+    story = Story().serving().hears(RS1, *[unknown] * 5)
+
+    assert story.table == WEB.services
+    assert [record.message for record in caplog.records] == [
+        "real server 192.168.122.10:80 cannot be asked and is taken to be up: no descriptor is left"
     ]
 
 

@@ -152,3 +152,14 @@ def test_a_daemon_takes_its_lock_along_and_can_be_killed_and_started_again(path)
 
     assert len({*pids, starter.pid, os.getpid()}) == 4
     assert holder(path) is None
+
+
+def test_anybody_may_read_who_runs_whatever_the_umask(tmp_path):
+    before = os.umask(0o077)
+    try:
+        with PidFile(tmp_path / "pid"):
+            mode = (tmp_path / "pid").stat().st_mode & 0o777
+    finally:
+        os.umask(before)
+
+    assert mode == 0o644
