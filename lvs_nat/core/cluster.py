@@ -29,7 +29,7 @@ class Row(NamedTuple):
 
 
 class Change(NamedTuple):
-    """One real server's health before and after a verdict."""
+    """One real server's health before and after a verdict that is news."""
 
     target: Target
     before: Health
@@ -119,7 +119,11 @@ class Cluster:
     def judged(
         self, verdicts: Sequence[tuple[Target, Verdict]], now: float
     ) -> tuple[Cluster, tuple[Change, ...]]:
-        """Return the cluster once *verdicts* are known, and each change of state they made."""
+        """Return the cluster once *verdicts* are known, and each change that they made.
+
+        A change is one of state, or that a server can be asked no more: as many verdicts in
+        a row as make others fall have told nothing.
+        """
         healths = dict(self.healths)
         changes = []
         for who, verdict in verdicts:
@@ -127,7 +131,7 @@ class Cluster:
             if before is None:
                 continue  # asked before a reload took it away
             healths[who] = after = step(before, verdict, now, who.check)
-            if after.state is not before.state:
+            if after.state is not before.state or after.unknowns == who.check.fall:
                 changes.append(Change(who, before, after))
         cluster = replace(self, healths=healths)
         fallen = {change.target for change in changes if change.before.serving}

@@ -10,10 +10,14 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from lvs_nat.core import wire
+from lvs_nat.core.cluster import Cluster
 from lvs_nat.core.health import Outcome, Verdict
 from lvs_nat.core.plan import AddDestination, SetService
+from lvs_nat.core.setup import Setup
 from lvs_nat.core.spelling import spell
+from lvs_nat.daemon.director import Director
 from lvs_nat.daemon.link import Link
+from lvs_nat.daemon.notes import Notes
 from lvs_nat.daemon.paths import Paths
 from lvs_nat.daemon.saved import load
 from lvs_nat.daemon.service import Service
@@ -274,3 +278,20 @@ def test_a_server_added_by_hand_is_asked_like_the_others(stage):
     stage.play(add)
 
     assert stage.table == rules(service(VIP, RS1, RS2, rs3)).services
+
+
+def test_the_state_file_is_written_for_news_alone(stage, tmp_path):
+    cluster = Cluster.of(WEB, Setup(), {})
+    director = Director(cluster, stage.kernel)
+    notes = Notes(tmp_path / "state.json")
+    first, second = cluster.healths
+    seen = []
+    for who, verdicts in ((first, 1), (first, 1), (second, 1), (first, 0)):
+        director.hear([(who, WELL)] * verdicts)
+        notes.write(director, "digest")
+        seen.append(notes.read())
+        (tmp_path / "state.json").unlink(missing_ok=True)
+
+    assert [it and sorted(address for address, _ in it.healths) for it in seen] == [
+        ["192.168.122.10:80"], None, ["192.168.122.10:80", "192.168.122.20:80"], None,
+    ]  # fmt: skip
