@@ -41,7 +41,7 @@ def test_the_file_names_its_holder_and_goes_with_him(path):
         assert holder(path) == os.getpid()
 
     assert holder(path) is None
-    assert not path.exists()
+    assert list(path.parent.iterdir()) == []
 
 
 def test_a_second_director_is_told_the_pid_of_the_first(path, another):
@@ -114,13 +114,16 @@ def test_a_symbolic_link_is_not_followed(path, tmp_path):
 
 def test_a_pid_file_lends_its_descriptor_to_be_kept_over_detaching(path):
     with PidFile(path) as lock:
-        assert os.path.samestat(os.fstat(lock.fileno()), path.stat())
+        assert os.path.samestat(os.fstat(lock.fileno()), path.with_suffix(".lock").stat())
 
 
 def test_a_director_whose_file_was_taken_away_leaves_the_next_one_its_own(path):
     first, second = PidFile(path), PidFile(path)
     with first:
         path.unlink()
+        with pytest.raises(AlreadyRunning):
+            second.__enter__()
+        path.with_suffix(".lock").unlink()
         second.__enter__()
 
     assert holder(path) == os.getpid()
@@ -163,3 +166,55 @@ def test_anybody_may_read_who_runs_whatever_the_umask(tmp_path):
         os.umask(before)
 
     assert mode == 0o644
+
+
+LOCKER = """
+import fcntl, os, sys
+os.setuid(65534)
+for path in sys.argv[1:]:
+    try:
+        fcntl.flock(os.open(path, os.O_RDONLY), fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        pass
+print("done", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.kernel
+def test_no_other_user_can_lock_a_director_out_or_pass_for_one(path, another):
+    another.send_signal(signal.SIGKILL)
+    another.wait()
+    command = [sys.executable, "-c", LOCKER, path, path.with_suffix(".lock")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as locker:
+        assert locker.stdout.readline() == b"done\n"
+        seen = holder(path)
+        with PidFile(path):
+            running = holder(path)
+        locker.stdin.close()
+
+    assert (seen, running) == (None, os.getpid())
+
+
+ASKER = """
+import os, sys
+from pathlib import Path
+from lvs_nat.system.pidfile import holder
+os.setuid(65534)
+print(holder(Path(sys.argv[1])))
+"""
+
+
+@pytest.mark.kernel
+def test_any_user_is_told_who_runs(path):
+
+    def asked():
+        done = subprocess.run([sys.executable, "-c", ASKER, path], capture_output=True, check=True)
+        return done.stdout.decode().strip()
+
+    with PidFile(path):
+        running = asked()
+    path.write_text("4194304\n")  # above the highest pid
+    path.with_suffix(".lock").touch(0o600)
+
+    assert (running, asked()) == (str(os.getpid()), "None")
