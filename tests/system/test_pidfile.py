@@ -168,6 +168,14 @@ def test_anybody_may_read_who_runs_whatever_the_umask(tmp_path):
     assert mode == 0o644
 
 
+@pytest.fixture
+def open_to_all(path):
+    """Let any user reach the folder of the pid file, as he can reach /run."""
+    for folder in path.parents:
+        if not folder.stat().st_mode & 0o005:
+            folder.chmod(0o755)
+
+
 LOCKER = """
 import fcntl, os, sys
 os.setuid(65534)
@@ -182,7 +190,7 @@ sys.stdin.read()
 
 
 @pytest.mark.kernel
-def test_no_other_user_can_lock_a_director_out_or_pass_for_one(path, another):
+def test_no_other_user_can_lock_a_director_out_or_pass_for_one(path, another, open_to_all):
     another.send_signal(signal.SIGKILL)
     another.wait()
     command = [sys.executable, "-c", LOCKER, path, path.with_suffix(".lock")]
@@ -206,7 +214,7 @@ print(holder(Path(sys.argv[1])))
 
 
 @pytest.mark.kernel
-def test_any_user_is_told_who_runs(path):
+def test_any_user_is_told_who_runs(path, open_to_all):
 
     def asked():
         done = subprocess.run([sys.executable, "-c", ASKER, path], capture_output=True, check=True)
