@@ -1,0 +1,199 @@
+"""The life of the package where systemd is the first process, told in this order."""
+
+import pytest
+
+from lvs_nat.lab.image import Init
+from tests.boot.conftest import RPM, RULES, booted
+
+pytestmark = [pytest.mark.boot, pytest.mark.limit(400)]
+PACKAGE = "/host/build/rpm/lvs-nat-[0-9]*.noarch.rpm"
+HOST = "/tmp/rpm/RPMS/noarch/debian-1-1.noarch.rpm"
+REAL_SERVERS = """\
+[Unit]
+Before=lvs-nat.service
+[Service]
+ExecStart=/usr/local/sbin/real-servers
+[Install]
+WantedBy=multi-user.target
+"""
+# What a director may hold: CAP_NET_ADMIN is bit 12.
+NET_ADMIN = "0000000000001000"
+NOTHING = "0000000000000000"
+
+
+@pytest.fixture(scope="module")
+def machine():
+    with booted(Init.SYSTEMD) as machine:
+        machine.write("/etc/systemd/system/real-servers.service", REAL_SERVERS)
+        machine("systemctl enable --now real-servers")
+        machine.before = machine.files()
+        yield machine
+
+
+@pytest.fixture(scope="module")
+def installed(machine):
+    machine(f"{RPM} -i {HOST}")
+    machine(f"{RPM} -i {PACKAGE}", seconds=120)
+    return machine
+
+
+@pytest.fixture
+def serving(installed):
+    """The machine with the service that RULES describe, and nothing else."""
+    installed.write("/etc/sysconfig/ipvsadm", RULES)
+    installed("systemctl reset-failed lvs-nat; systemctl enable --now lvs-nat")
+    installed.within(10, "lvs-nat status | grep '2 of 2 real servers serving'")
+    assert installed.table() == RULES
+    return installed
+
+
+def property_of(machine, name):
+    return machine(f"systemctl show lvs-nat --property {name} --value").strip()
+
+
+def test_what_the_package_needs_is_asked_for(machine):
+    said = machine(f"{RPM} -i {PACKAGE}", status=1)
+
+    assert "python3 >= 3.9 is needed by lvs-nat" in said
+
+
+def test_an_install_starts_and_enables_nothing(installed):
+    assert installed("systemctl is-enabled lvs-nat", status=1) == "disabled\n"
+    assert installed("systemctl is-active lvs-nat", status=3) == "inactive\n"
+    assert installed.kernel_settings() == installed.settings
+    installed("test ! -e /etc/sysconfig/ipvsadm")
+    installed("getent passwd lvs-nat-check")
+    installed(f"{RPM} -V lvs-nat")
+
+
+def test_systemd_has_nothing_to_remark(installed):
+    assert installed("systemd-analyze verify /usr/lib/systemd/system/lvs-nat.service") == ""
+
+
+def test_the_sandbox_is_tight(installed):
+    last = installed("systemd-analyze security --no-pager lvs-nat.service").splitlines()[-1]
+
+    print(last)
+    assert float(last.partition("lvs-nat.service: ")[2].split()[0]) <= 2.5
+
+
+def test_without_a_rule_file_it_is_said_once_what_to_write(installed):
+    installed("systemctl start lvs-nat", status=1)
+
+    assert property_of(installed, "ExecMainStatus") == "6"
+    assert property_of(installed, "NRestarts") == "0"
+    assert "lvs-nat is not configured; write rules" in installed(
+        "systemctl status --no-pager lvs-nat", status=3
+    )
+
+
+def test_enabled_it_serves_and_tells_how_many(serving):
+    said = serving("systemctl status --no-pager lvs-nat")
+
+    assert 'Status: "1 virtual service, 2 of 2 real servers serving"' in said
+    assert serving("sysctl -n net.ipv4.ip_forward") == "1\n"
+
+
+def test_its_processes_may_do_what_they_must(serving):
+    main = property_of(serving, "MainPID")
+    lines = serving(
+        "for pid in $(cat /sys/fs/cgroup/system.slice/lvs-nat.service/cgroup.procs); do"
+        ' awk -v pid=$pid \'/^Uid|^CapEff|^CapPrm|^CapAmb|^NoNewPrivs/ { said = said " " $2 }'
+        " END { print pid said }' /proc/$pid/status; done"
+    )
+    checker = serving("id -u lvs-nat-check").strip()
+
+    found = {pid: rest for pid, *rest in map(str.split, lines.splitlines())}
+    assert found.pop(main) == ["0", NET_ADMIN, NET_ADMIN, NOTHING, "1"]
+    assert list(found.values()) == [[checker, NOTHING, NOTHING, NOTHING, "1"]] * 2
+
+
+def test_save_is_an_action_of_the_service_command(serving):
+    serving("ipvsadm -E -t 172.25.0.10:80 -s wrr")
+
+    # As Red Hat's service command finds it, and calls it.
+    serving(
+        "cd /; env -i PATH=$PATH TERM=dumb /usr/libexec/initscripts/legacy-actions/lvs-nat/save"
+    )
+
+    assert serving("cat /etc/sysconfig/ipvsadm") == RULES.replace("-s rr", "-s wrr")
+    assert serving("cat /var/lib/lvs-nat/ipvsadm.before-save") == RULES
+    serving.write("/etc/sysconfig/ipvsadm", RULES)
+    serving("systemctl reload lvs-nat")
+    assert serving.table() == RULES
+
+
+def test_a_broken_file_is_refused_and_the_old_one_goes_on(serving):
+    serving.write("/etc/sysconfig/ipvsadm", RULES + "-a -t nonsense\n")
+
+    serving("systemctl reload lvs-nat", status=1)
+
+    assert "/etc/sysconfig/ipvsadm:4: " in serving("journalctl -u lvs-nat -n 20 --no-pager -o cat")
+    assert serving("systemctl is-active lvs-nat") == "active\n"
+    assert serving.table() == RULES
+
+
+@pytest.mark.parametrize("signal, patience", [("KILL", 10), ("STOP", 30)])
+def test_a_director_that_is_killed_or_hangs_is_back_and_nothing_was_touched(
+    serving, signal, patience
+):
+    serving.connect()
+    main = property_of(serving, "MainPID")
+
+    serving(f"kill -{signal} {main}")
+    took = serving.within(
+        patience,
+        f"test $(systemctl show lvs-nat -p MainPID --value) -ne {main}"
+        " && test $(systemctl show lvs-nat -p MainPID --value) -ne 0"
+        " && lvs-nat status | grep 'is running'",
+    )
+
+    print(f"back {took:.1f} s after SIG{signal}")
+    assert serving.table() == RULES
+    assert serving(serving.COUNTED) == "2\n"
+
+
+def test_a_restart_keeps_the_table(serving):
+    serving.connect()
+    main = property_of(serving, "MainPID")
+
+    serving("systemctl restart lvs-nat")
+
+    assert property_of(serving, "MainPID") != main
+    assert serving.table() == RULES
+    assert serving(serving.COUNTED) == "2\n"
+
+
+def test_after_a_reboot_it_serves_without_a_hand(serving):
+    serving.reboot()
+    serving.mount()
+
+    serving.within(30, "lvs-nat status | grep '2 of 2 real servers serving'")
+    assert serving.table() == RULES
+    assert serving("systemctl is-system-running --wait") == "running\n"
+
+
+def test_a_stop_clears_the_table_and_puts_the_settings_back(serving):
+    serving("systemctl stop lvs-nat")
+
+    assert serving.table() == ""
+    assert serving.kernel_settings() == serving.settings
+    assert property_of(serving, "Result") == "success"
+
+
+def test_erased_it_leaves_what_the_administrator_wrote(serving):
+    serving("echo '#' >>/etc/lvs-nat/lvs-nat.conf")
+
+    said = serving(f"{RPM} -e lvs-nat")
+
+    assert "/etc/lvs-nat/lvs-nat.conf saved as /etc/lvs-nat/lvs-nat.conf.rpmsave" in said
+    assert serving.table() == ""
+    assert serving.kernel_settings() == serving.settings
+    serving("systemctl status lvs-nat", status=4)
+    serving("test ! -e /run/lvs-nat")
+    assert serving.files() - serving.before == {
+        "/etc/lvs-nat",
+        "/etc/lvs-nat/lvs-nat.conf.rpmsave",
+        "/etc/sysconfig",
+        "/etc/sysconfig/ipvsadm",
+    }
