@@ -69,6 +69,7 @@ class Service:
         self._started = (self._clock(), time.time())
         self._due: dict[Target, float] = {}
         self._ordered: object = None
+        self._said = ""
         self._before = self._kernel.read()
         self._notes = Notes(paths.memory)
         self._director = Director(self._first_cluster(), self._kernel, self._clock)
@@ -190,7 +191,9 @@ class Service:
         if self._ordered is not self._director.cluster.members:
             self._order()  # somebody's edit of the table has brought or taken servers
         if self._announced:
-            notify.status(self._status())
+            if self._said != (status := self._status()):
+                notify.status(status)
+                self._said = status
             self._loop.once(
                 "remember", 0.5, lambda: self._notes.write(self._director, self._saved.digest)
             )

@@ -6,6 +6,7 @@ import signal
 import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import pytest
 
@@ -295,3 +296,19 @@ def test_the_state_file_is_written_for_news_alone(stage, tmp_path):
     assert [it and sorted(address for address, _ in it.healths) for it in seen] == [
         ["192.168.122.10:80"], None, ["192.168.122.10:80", "192.168.122.20:80"], None,
     ]  # fmt: skip
+
+
+def test_systemd_is_told_how_it_stands_for_news_alone(stage, tmp_path, monkeypatch):
+    place = tmp_path / "notify"
+    monkeypatch.setenv("NOTIFY_SOCKET", str(place))
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(place))
+        systemd.setblocking(False)
+        stage.play(lambda: [stage.ask("running") for _ in range(5)])
+        told = []
+        with suppress(BlockingIOError):
+            while True:
+                told.append(systemd.recv(4096).decode())
+
+    status = "STATUS=1 virtual service, 2 of 2 real servers serving"
+    assert told == [f"READY=1\n{status}", status, "STOPPING=1"]
