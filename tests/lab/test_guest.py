@@ -139,7 +139,9 @@ def test_a_guest_that_dies_shows_its_console(tmp_path):
     [("SIGINT", []), ("SIGTERM", []), ("SIGHUP", []), ("SIGKILL", []), ("SIGKILL", ["-i"])],
 )
 def test_nothing_outlives_the_runner_however_it_ends(name, options, tmp_path):
-    command = [*LAB, *options, "-t", "60", "--", "sh", "-c", "echo up; sleep 60"]
+    # What runs in the background of a script has SIGINT ignored from birth.
+    command = ["env", "--default-signal=INT", *LAB, *options, "-t", "60"]
+    command += ["--", "sh", "-c", "echo up; sleep 60"]
     env = {**os.environ, "TMPDIR": str(tmp_path)}
     with subprocess.Popen(command, cwd=ROOT, env=env, stdout=subprocess.PIPE, text=True) as runner:
         assert runner.stdout.readline().rstrip() == "up"
