@@ -76,5 +76,5 @@ def parse(text: str) -> Memory:
         }
         texts = (str(data["boot"]), bool(data["clean"]), str(data["saved"]), str(data["running"]))
         return Memory(*texts, healths)
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise ValueError(f"not a state file of this version: {error}") from error
