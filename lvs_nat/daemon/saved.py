@@ -28,22 +28,29 @@ class Saved:
 def load(paths: Paths) -> Saved:
     """Return what the files mean; raise ConfigError with every problem of every file."""
     problems: list[Problem] = []
-    setup, parsed, text, configured = Setup(), None, "", ""
+    setup, read, configured = Setup(), None, ""
     try:
         setup, configured = settings(paths)
     except ConfigError as error:
         problems.extend(error.problems)
     try:
-        text = read_rules(paths.rules)
-        parsed = rules.parse(text, str(paths.rules), Names())
+        read = rules_of(paths)
     except ConfigError as error:
         problems.extend(error.problems)
-    if parsed is not None and not parsed.ruleset.services:
-        problems.append(Problem(str(paths.rules), 0, _unconfigured("has no virtual service")))
-    if problems or parsed is None:
+    if problems or read is None:
         raise ConfigError(problems)
+    parsed, digest = read
     strangers = config.strangers(configured, str(paths.config), parsed.ruleset)
-    return Saved(parsed.ruleset, setup, (*parsed.warnings, *strangers), _digest(text))
+    return Saved(parsed.ruleset, setup, (*parsed.warnings, *strangers), digest)
+
+
+def rules_of(paths: Paths) -> tuple[rules.Parsed, str]:
+    """Return what the rule file means, and the digest of its text."""
+    text = read_rules(paths.rules)
+    parsed = rules.parse(text, str(paths.rules), Names())
+    if not parsed.ruleset.services:
+        raise ConfigError([Problem(str(paths.rules), 0, _unconfigured("has no virtual service"))])
+    return parsed, _digest(text)
 
 
 def settings(paths: Paths) -> tuple[Setup, str]:

@@ -7,6 +7,7 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from lvs_nat.core.cluster import Cluster
@@ -24,7 +25,7 @@ from lvs_nat.daemon.link import Link, Probed
 from lvs_nat.daemon.loop import Loop
 from lvs_nat.daemon.notes import Notes
 from lvs_nat.daemon.paths import Paths
-from lvs_nat.daemon.saved import Saved, load
+from lvs_nat.daemon.saved import Saved, load, rules_of
 from lvs_nat.errors import KernelError, LvsNatError
 from lvs_nat.model import Ruleset
 from lvs_nat.system import notify
@@ -245,8 +246,10 @@ class Service:
         self._look()  # an edit made a moment ago is what `save` is asked to save
         return {"rules": spell(self._director.meant), "path": str(self._paths.rules)}
 
-    def _was_saved(self, request: dict[str, Any]) -> dict[str, Any]:
-        self._saved = load(self._paths)
+    def _was_saved(self, _: dict[str, Any]) -> dict[str, Any]:
+        """Take note of what the rule file holds now; the settings stay as they run."""
+        parsed, digest = rules_of(self._paths)
+        self._saved = replace(self._saved, rules=parsed.ruleset, digest=digest)
         return {}
 
     def _reload(self, _: dict[str, Any]) -> dict[str, Any]:

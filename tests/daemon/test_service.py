@@ -211,6 +211,19 @@ def test_a_reload_returns_to_the_saved_rules(stage):
     assert stage.table == WEB.services
 
 
+def test_a_save_is_taken_note_of_whatever_has_become_of_the_settings_file(stage):
+    def edit_and_save():
+        stage.kernel.apply([SetService(WRR)])
+        until(lambda: stage.ask("status")["unsaved"], 5, "the edit in the status")
+        stage.paths.config.write_text("intervall = 1\n")
+        stage.save(EDITED)
+        return stage.ask("saved"), stage.ask("status")["unsaved"]
+
+    (answer, unsaved), _ = stage.play(edit_and_save)
+
+    assert (answer, unsaved) == ({}, [])
+
+
 def test_a_restart_returns_to_the_saved_rules_and_a_crash_goes_on_with_what_ran(stage):
     def edit():
         stage.kernel.apply([SetService(WRR)])
