@@ -139,6 +139,7 @@ def test_every_file_is_in_the_manual_where_it_lies():
     where = Paths(Path("/etc/sysconfig/ipvsadm"))
     files = [where.rules, where.config, where.pid_file, where.socket, where.memory]
     files += [where.sysctls, where.backup, where.subsys, Path("/etc/ipvsadm.rules")]
+    files += [where.pid_file.with_suffix(".lock")]
     listed = re.findall(r"^\.It Pa (.*)$", section(PROGRAM, "FILES"), re.M)
     listed = {Path(path) for line in listed for path in line.split(" , ")}
 
