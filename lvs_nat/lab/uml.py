@@ -104,6 +104,10 @@ def _write(orders: Orders, tools: Tools, place: Path) -> None:
         (place / name).touch()
 
 
+# Each file of this machine that a guest has looked at lately keeps a descriptor open in it.
+LIMITS = 'ulimit -c 0; ulimit -S -n "$(ulimit -H -n)"; exec "$@"'
+
+
 def _boot(
     orders: Orders, tools: Tools, place: Path, descriptors: tuple[int, ...]
 ) -> subprocess.Popen[bytes]:
@@ -119,7 +123,7 @@ def _boot(
     linux = str(tools.path("linux.uml"))
     with (place / "console").open("wb") as console:
         return subprocess.Popen(
-            ["sh", "-c", 'ulimit -c 0; exec "$@"', "sh", linux, *" ".join(arguments).split()],
+            ["sh", "-c", LIMITS, "sh", linux, *" ".join(arguments).split()],
             stdin=subprocess.DEVNULL,
             stdout=console,
             stderr=console,

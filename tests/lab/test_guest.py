@@ -225,3 +225,22 @@ def test_downloads_lie_in_the_tree_or_where_asked(environ, folder):
 def test_what_shall_be_writable_must_be_there():
     with pytest.raises(UsageError, match="/no/such is not a directory"):
         kernel.run(["true"], timeout=1, writable=[Path("/no/such")])
+
+
+@pytest.mark.lab
+@pytest.mark.outside
+@no_uml
+def test_a_guest_may_look_at_more_files_than_its_starter_may_keep_open():
+    files = "find /usr/lib /usr/share -type f | head -n 3000 | tr '\\n' '\\0' | xargs -0 cat"
+    limited = ["sh", "-c", 'ulimit -S -n 256; exec "$@"', "sh", *LAB, "-t", "60", "--"]
+
+    done = subprocess.run(
+        [*limited, "sh", "-c", f"{files} >/dev/null; cat /etc/hosts >/dev/null && echo read"],
+        cwd=ROOT,
+        env={**os.environ, "LVS_NAT_LAB_KERNEL": "uml"},
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+
+    assert (done.returncode, done.stdout, done.stderr) == (0, "read\n", "")
