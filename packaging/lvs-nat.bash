@@ -31,7 +31,7 @@ _lvs_nat() {
                 configtest rules run demo --help --version"
             return ;;
         stop) options+=" --unless-restarting" ;;
-        status) options+=" --json" ;;
+        status) options+=" --json --checks" ;;
         demo) options+=" --keep --colour" ;;
     esac
     if [ "$command" = rules ] && [ "${cur#-}" = "$cur" ]; then

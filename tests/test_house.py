@@ -13,9 +13,9 @@ FLOORS = {
     "daemon": 3, "cli": 3, "lab": 3,
 }  # fmt: skip
 THINKING = {
-    "__future__", "collections", "configobj", "dataclasses", "datetime", "difflib", "enum",
-    "functools", "io", "ipaddress", "itertools", "json", "math", "operator", "re", "struct",
-    "types", "typing",
+    "__future__", "base64", "collections", "configobj", "dataclasses", "datetime", "difflib",
+    "enum", "functools", "io", "ipaddress", "itertools", "json", "math", "operator", "re",
+    "shlex", "struct", "types", "typing",
 }  # fmt: skip
 MODULES = {
     ".".join(path.relative_to(ROOT.parent).with_suffix("").parts): path

@@ -1,39 +1,24 @@
-"""The table of all checks: how each kind of question is started and how it goes on."""
+"""The table of all checks: where each kind of question is kept; none is loaded unasked."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from importlib import import_module
 from types import MappingProxyType
-from typing import Any, NamedTuple, Protocol
 
-from lvs_nat.checks import tcp
-from lvs_nat.core.health import Outcome
-from lvs_nat.core.setup import CheckKind, Target
+from lvs_nat.checks.kind import Kind
+from lvs_nat.core.questions import CheckKind
 
-
-class Asking(Protocol):
-    """A question under way, waiting on one descriptor."""
-
-    def fileno(self) -> int: ...
-
-    def close(self) -> None: ...
-
-
-class Kind(NamedTuple):
-    """One kind of check.
-
-    prepare is called once for a target; start with what it returned, for every probe: it
-    returns a question under way whose descriptor is to be polled for writing and errors, or
-    raises OSError.  proceed is called with the poll's events until it returns an outcome and
-    its words.  unasked says what the errno of an OSError that either raised means.
-    """
-
-    prepare: Callable[[Target], Any]
-    start: Callable[[Any], Any]
-    proceed: Callable[[Any, int], tuple[Outcome, str] | None]
-    unasked: Callable[[int], tuple[Outcome, str]]
-
-
-KINDS: Mapping[CheckKind, Kind] = MappingProxyType(
-    {CheckKind.TCP: Kind(tcp.address, tcp.start, tcp.proceed, tcp.unasked)}
+# Each module has a KIND.
+MODULES: Mapping[CheckKind, str] = MappingProxyType(
+    {
+        CheckKind.TCP: "tcp",
+    }
 )
+
+
+def load(kind: CheckKind) -> Kind:
+    """Return how questions of *kind* are asked; raise ImportError where a library is missing."""
+    found = import_module(f"lvs_nat.checks.{MODULES[kind]}").KIND
+    assert isinstance(found, Kind)
+    return found

@@ -21,6 +21,9 @@ COLOURS = {"up": 32, "failing": 33, "recovering": 33, "new": 33, "down": 31, "un
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print all that is known, as JSON")
+    parser.add_argument(
+        "--checks", action="store_true", help="show every check of every server, and its history"
+    )
     parser.set_defaults(run=run)
 
 
@@ -43,7 +46,7 @@ def run(args: argparse.Namespace, machine: Machine) -> int:
     if args.json:
         machine.say(json.dumps({"running": True, **found}, indent=2))
     else:
-        machine.say(text(found, colour=machine.out.isatty()))
+        machine.say(text(found, machine.out.isatty(), args.checks))
     return 0
 
 
@@ -55,8 +58,8 @@ def _dead(where: Paths) -> tuple[int, str]:
     return 3, "lvs-nat is stopped"
 
 
-def text(found: dict[str, Any], colour: bool = False) -> str:
-    """Return the report as lines for people."""
+def text(found: dict[str, Any], colour: bool = False, checks: bool = False) -> str:
+    """Return the report as lines for people; every check has lines of its own if *checks*."""
     since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(found["since"]))
     counts = Counts(**found["counts"])
     lines = [f"lvs-nat (pid {found['pid']}) is running since {since}: {counts}"]
@@ -65,11 +68,11 @@ def text(found: dict[str, Any], colour: bool = False) -> str:
         lines.append("not saved yet (`lvs-nat save` keeps it, `lvs-nat reload` drops it):")
         lines += [f"  ipvsadm {words}" for words in found["unsaved"]]
     for service in found["services"]:
-        lines += _service(service, colour)
+        lines += _service(service, colour, checks)
     return "\n".join(lines)
 
 
-def _service(service: dict[str, Any], colour: bool) -> list[str]:
+def _service(service: dict[str, Any], colour: bool, checks: bool) -> list[str]:
     head = f"{service['protocol'].upper()} {service['address']} {service['scheduler']}"
     if service["persistence"]:
         head += f" persistent {service['persistence']}"
@@ -92,7 +95,32 @@ def _service(service: dict[str, Any], colour: bool) -> list[str]:
         if colour and server:
             cells[1] = f"\033[{COLOURS[server['state']]}m{cells[1]}\033[0m"
         lines.append(("  " + "  ".join(cells)).rstrip())
+        if server:
+            lines += _checks(server) if checks else _apart(server)
     return ["", head, *lines]
+
+
+def _apart(server: dict[str, Any]) -> list[str]:
+    """Return a line for each check of several that does not say what all of them come to."""
+    checks = server["checks"] if len(server["checks"]) > 1 else []
+    return [
+        f"    {check['check']}: {_state(check)}, {_words(check)}"
+        for check in checks
+        if check["state"] != server["state"]
+    ]
+
+
+def _checks(server: dict[str, Any]) -> list[str]:
+    """Return what is known of each check of a server, and how its last probes went."""
+    lines = []
+    for check in server["checks"]:
+        way = f" from {check['from']}" if check["from"] else ""
+        asked = f"{check['check']} {check['endpoint']}{way}"
+        lines.append(f"    {asked}: {_state(check)}, {_words(check)}")
+        if check["history"]:
+            latency = "/".join(f"{check['latency'][it]:.3g}" for it in ("least", "mean", "most"))
+            lines.append(f"      {check['history']}  {latency} ms (least/mean/most)")
+    return lines
 
 
 def _state(server: dict[str, Any]) -> str:

@@ -6,19 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
-from lvs_nat.core.health import Health, Outcome, State, Verdict, step
+from lvs_nat.core.health import Health, Outcome, State, Verdict, joined, step
 from lvs_nat.core.pool import Departure, depart, leave, row
-from lvs_nat.core.setup import CheckKind, OnStart, Setup, Target
-from lvs_nat.model import (
-    Counters,
-    Destination,
-    Endpoint,
-    Listener,
-    Ruleset,
-    ServiceName,
-    Table,
-    Transport,
-)
+from lvs_nat.core.setup import OnStart, Setup, Target
+from lvs_nat.core.targets import Here, targets
+from lvs_nat.model import Counters, Destination, Endpoint, Ruleset, ServiceName, Table
 
 
 class Row(NamedTuple):
@@ -38,46 +30,70 @@ class Change(NamedTuple):
 
 Traffic = Mapping[tuple[ServiceName, Endpoint], Counters]
 
+NOWHERE = Here()
+NO_WAY = "no return path: is this director its default gateway?"
+
 
 @dataclass(frozen=True)
 class Cluster:
     """The services to offer, the health of their servers, the departures of failed ones.
 
     rules is what is running: the saved rules with the edits adopted since.  members names
-    the target of each row, None where nothing checks it.
+    the targets of each row, none where nothing checks it; beside those that are asked of the
+    same rows as the question for a client's way back.
     """
 
     rules: Ruleset
     setup: Setup
-    members: Mapping[Row, Target | None]
+    members: Mapping[Row, tuple[Target, ...]]
     healths: Mapping[Target, Health]
     departures: Mapping[Row, Departure] = field(default_factory=dict)
+    beside: Mapping[Target, tuple[Target, ...]] = field(default_factory=dict)
+    here: Here = NOWHERE
 
     @classmethod
-    def of(cls, rules: Ruleset, setup: Setup, healths: Mapping[Target, Health]) -> Cluster:
+    def of(
+        cls,
+        rules: Ruleset,
+        setup: Setup,
+        healths: Mapping[Target, Health],
+        here: Here = NOWHERE,
+    ) -> Cluster:
         """Return the cluster of *rules*; servers that *healths* does not know are new."""
         members = {
-            Row(name, endpoint): target(setup, name, endpoint)
+            Row(name, endpoint): targets(setup, name, destination, here)
             for name, service in rules.services.items()
-            for endpoint in service.destinations
+            for endpoint, destination in service.destinations.items()
         }
         trusted = Health(State.UP) if setup.on_start is OnStart.TRUST else Health()
-        asked = dict.fromkeys(who for who in members.values() if who)
-        return cls(rules, setup, members, {who: healths.get(who, trusted) for who in asked})
+        asked = dict.fromkeys(who for all_ in members.values() for who in all_)
+        known = {who: healths.get(who, trusted) for who in asked}
+        beside: dict[Target, tuple[Target, ...]] = {}
+        for all_ in members.values():
+            others = tuple(who for who in all_ if not who.path)
+            for who in all_[len(others) :]:
+                beside[who] = (*beside.get(who, ()), *others)
+        return cls(rules, setup, members, known, beside=beside, here=here)
 
     def reloaded(self, rules: Ruleset, setup: Setup) -> Cluster:
         """Return the cluster of new rules; servers that stay keep the health they had.
 
         They do so too where they are now asked the same with other timings.
         """
-        cluster = Cluster.of(rules, setup, self.healths)
-        alike = {who.question: health for who, health in self.healths.items()}
+        cluster = Cluster.of(rules, setup, self.healths, self.here)
+        alike = {who.asked: health for who, health in self.healths.items()}
         healths = {
-            who: self.healths.get(who) or alike.get(who.question, health)
+            who: self.healths.get(who) or alike.get(who.asked, health)
             for who, health in cluster.healths.items()
         }
         kept = {key: value for key, value in self.departures.items() if key in cluster.members}
         return replace(cluster, healths=healths, departures=kept)
+
+    def moved(self, here: Here) -> Cluster:
+        """Return the cluster on a machine whose addresses have changed; itself if not."""
+        return (
+            self if here == self.here else replace(self, here=here).reloaded(self.rules, self.setup)
+        )
 
     def recalling(self, known: Mapping[Target, Health], rows: Table) -> Cluster:
         """Return the cluster with the health that the last director knew.
@@ -85,7 +101,7 @@ class Cluster:
         It left *rows* in the kernel.  A server that it knew to serve must be among them, or
         it has to pass first like any other: nobody knows what has happened to it since.
         """
-        held = {who for key, who in self.members.items() if _row(rows, key)}
+        held = {who for key, all_ in self.members.items() if _row(rows, key) for who in all_}
         recalled = {
             who: known[who]
             for who in self.healths
@@ -100,16 +116,16 @@ class Cluster:
         Only servers of which nothing is known yet are touched.
         """
         healths, departures = dict(self.healths), dict(self.departures)
-        for key, who in self.members.items():
+        for key, all_ in self.members.items():
             present = _row(rows, key)
-            if who is None or present is None:
+            if present is None:
                 continue
-            known = healths[who].state
-            if known is State.NEW and (present.weight or not self.meant(key).weight):
-                healths[who] = Health(State.UP, since=now)
-            elif known is State.NEW:
-                healths[who] = Health(State.DOWN, since=now)
-            if not healths[who].serving and key not in departures:
+            well = bool(present.weight or not self.meant(key).weight)
+            for who in all_:
+                if healths[who].state is State.NEW:
+                    healths[who] = Health(State.UP if well else State.DOWN, since=now)
+            serving = all(healths[who].serving for who in all_)
+            if not serving and key not in departures:
                 departures[key] = Departure(now)
         return replace(self, healths=healths, departures=departures)
 
@@ -121,8 +137,8 @@ class Cluster:
     ) -> tuple[Cluster, tuple[Change, ...]]:
         """Return the cluster once *verdicts* are known, and each change that they made.
 
-        A change is one of state, or that a server can be asked no more: as many verdicts in
-        a row as make others fall have told nothing.
+        A change is one of state or weight, or that a server can be asked no more: as many
+        verdicts in a row as make others fall have told nothing.
         """
         healths = dict(self.healths)
         changes = []
@@ -130,8 +146,14 @@ class Cluster:
             before = healths.get(who)
             if before is None:
                 continue  # asked before a reload took it away
+            if who.path:
+                found = self._way(who, verdict, healths)
+                if found is None:
+                    continue
+                verdict = found
             healths[who] = after = step(before, verdict, now, who.check)
-            if after.state is not before.state or after.unknowns == who.check.fall:
+            moved = after.state is not before.state or after.weight != before.weight
+            if moved or after.unknowns == who.check.fall:
                 changes.append(Change(who, before, after))
         cluster = replace(self, healths=healths)
         fallen = {change.target for change in changes if change.before.serving}
@@ -139,23 +161,44 @@ class Cluster:
             cluster = cluster._departing(fallen, now)
         return cluster, tuple(changes)
 
+    def _way(
+        self, who: Target, verdict: Verdict, healths: Mapping[Target, Health]
+    ) -> Verdict | None:
+        """Return what a question from the virtual address says of the way back; None: nothing.
+
+        A refusal has found its way.  While the server does not answer the director either,
+        silence is its own.
+        """
+        if verdict.outcome is Outcome.REFUSED:
+            return Verdict(Outcome.PASS, "its answers come back", verdict.latency)
+        if verdict.outcome in (Outcome.PASS, Outcome.UNKNOWN):
+            return verdict
+        if any(healths[other].state is not State.UP for other in self.beside[who]):
+            return None
+        return replace(verdict, words=NO_WAY)
+
     def _departing(self, fallen: set[Target], now: float) -> Cluster:
         """Let servers go that have just *fallen*; forget the leaving of those that are back."""
         departures = {}
-        for key, who in self.members.items():
-            if who is None or self.healths[who].serving:
+        for key, all_ in self.members.items():
+            failed = [who for who in all_ if not self.healths[who].serving]
+            if not failed:
                 continue
             known = self.departures.get(key)
-            if known or who in fallen:
-                first = depart(key.service, self.healths[who], self.setup.service(key.service), now)
+            if known or not fallen.isdisjoint(failed):
+                worst = joined([self.healths[who] for who in failed])
+                first = depart(key.service, worst, self.setup.service(key.service), now)
+                way = all(who.path for who in failed)
                 departures[key] = first if first.removed or not known else known
+                if departures[key].way is not way:
+                    departures[key] = replace(departures[key], way=way, flowing=False)
         return replace(self, departures=departures)
 
     def watched(
         self, counters: Mapping[tuple[ServiceName, Endpoint], Counters], now: float
     ) -> Cluster:
         """Return the cluster after a look at what leaving servers still send."""
-        if all(departure.removed for departure in self.departures.values()):
+        if all(departure.removed or departure.flowing for departure in self.departures.values()):
             return self
         silent = Counters()
         departures = {
@@ -169,14 +212,23 @@ class Cluster:
         }
         return replace(self, departures=departures)
 
+    @property
+    def flowing(self) -> frozenset[Row]:
+        """The rows that serve although no answer of theirs comes back to the virtual address."""
+        return frozenset(key for key, departure in self.departures.items() if departure.flowing)
+
     def health(self, key: Row) -> Health | None:
         """Return what is believed of the server in *key*; None if nothing checks it."""
-        who = self.members[key]
-        return self.healths[who] if who else None
+        all_ = self.members[key]
+        departure = self.departures.get(key)
+        if departure is not None and departure.flowing:
+            all_ = tuple(who for who in all_ if not who.path)
+        return joined([self.healths[who] for who in all_]) if all_ else None
 
     def table(self) -> Table:
         """Return the services as the kernel should have them now."""
         table = {}
+        doubtful = self._doubtful()
         for name, service in self.rules.services.items():
             rows = {}
             for endpoint, meant in service.destinations.items():
@@ -184,8 +236,22 @@ class Cluster:
                 now = row(meant, self.health(key), self.departures.get(key))
                 if now is not None:
                     rows[endpoint] = now
+            if not any(now.weight for now in rows.values()):
+                rows.update(doubtful.get(name, {}))
             table[name] = replace(service, destinations=rows)
         return table
+
+    def _doubtful(self) -> dict[ServiceName, dict[Endpoint, Destination]]:
+        """Return the rows of servers of which only the way back is in doubt.
+
+        Where they are the last of their service, to quiesce them all on a suspicion would be
+        worse than to wait for what the kernel has counted.
+        """
+        found: dict[ServiceName, dict[Endpoint, Destination]] = {}
+        for key, departure in self.departures.items():
+            if departure.way and not departure.removed:
+                found.setdefault(key.service, {})[key.endpoint] = self.meant(key)
+        return found
 
     @property
     def judging(self) -> bool:
@@ -196,18 +262,3 @@ class Cluster:
 def _row(rows: Table, key: Row) -> Destination | None:
     service = rows.get(key.service)
     return service.destinations.get(key.endpoint) if service else None
-
-
-def target(setup: Setup, name: ServiceName, endpoint: Endpoint) -> Target | None:
-    """Return whom to ask about a row, or None where no check can be asked.
-
-    A TCP connection says something about a TCP service only; a firewall mark or port 0 does
-    not tell which port to ask.
-    """
-    service = setup.service(name)
-    check = service.servers.get(endpoint, service.check)
-    if check.kind is CheckKind.NONE or endpoint.port == 0:
-        return None
-    if not isinstance(name, Listener) or name.transport is not Transport.TCP:
-        return None
-    return Target(endpoint, check)

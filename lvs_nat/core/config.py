@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
+from lvs_nat.core.asking import Checks, Given
 from lvs_nat.core.configfile import Place, Reading
-from lvs_nat.core.settings import CHECK, SERVER_FORMS, SERVICE_FORMS, WORDS, near, service_name
-from lvs_nat.core.setup import Check, CheckKind, ServiceSetup, Setup
+from lvs_nat.core.settings import SERVER_FORMS, SERVICE_FORMS, WORDS, near, service_name
+from lvs_nat.core.setup import Check, ServiceSetup, Setup
 from lvs_nat.errors import ConfigError, Problem
 from lvs_nat.model import Endpoint, Listener, Ruleset, ServiceName, Transport
 
@@ -36,8 +37,9 @@ def strangers(text: str, path: str, rules: Ruleset) -> tuple[Problem, ...]:
 
 def _setup(reading: Reading) -> Setup:
     top = reading.config
-    check = _check(reading, (), top, Check())
-    default = _service(top, ServiceSetup(), check)
+    checks = Checks(reading)
+    above = checks.given((), top)
+    default = replace(_service(top, ServiceSetup()), checks=checks.of((), above))
     services: dict[ServiceName, ServiceSetup] = {}
     for place, section in reading.sections(("services",)):
         try:
@@ -49,24 +51,23 @@ def _setup(reading: Reading) -> Setup:
             reading.say(
                 place, f"the virtual service {name} has a section above this one; join them"
             )
-        services[name] = _virtual(reading, place, section, name, (default, check))
+        stream = isinstance(name, Listener) and name.transport is Transport.TCP
+        given = checks.given(place, section, above)
+        servers = _servers(reading, checks, place, given, stream)
+        services[name] = replace(
+            _service(section, default), checks=checks.of(place, given, stream), servers=servers
+        )
+    checks.complain_of_unused()
     return replace(
         Setup(default, services), **_given(top, ("on_start", "on_stop", "own", "drift", "sysctl"))
     )
 
 
-def _virtual(
-    reading: Reading,
-    place: Place,
-    section: Any,
-    name: ServiceName,
-    above: tuple[ServiceSetup, Check],
-) -> ServiceSetup:
-    default, inherited = above
-    askable = isinstance(name, Listener) and name.transport is Transport.TCP
-    check = _check(reading, place, section, inherited, askable)
-    servers: dict[Endpoint, Check] = {}
-    for spot, server in reading.sections(place):
+def _servers(
+    reading: Reading, checks: Checks, place: Place, above: Given, stream: bool
+) -> dict[Endpoint, tuple[Check, ...]]:
+    servers: dict[Endpoint, tuple[Check, ...]] = {}
+    for spot, section in reading.sections(place):
         try:
             endpoint = Endpoint.parse(spot[-1])
         except ValueError:
@@ -74,38 +75,19 @@ def _virtual(
             continue
         if endpoint in servers:
             reading.say(spot, f"the real server {endpoint} has a section above this one; join them")
-        servers[endpoint] = _level(_check(reading, spot, server, check, askable))
-    return replace(_service(section, default, check), servers=servers)
+        servers[endpoint] = checks.of(spot, checks.given(spot, section, above), stream)
+    return servers
 
 
-def _service(section: Any, above: ServiceSetup, check: Check) -> ServiceSetup:
-    return replace(above, check=_level(check), **_given(section, ("on_failure", "remove_after")))
-
-
-def _check(
-    reading: Reading, place: Place, section: Any, inherited: Check, askable: bool = True
-) -> Check:
-    given = _given(section, CHECK)
-    check = replace(inherited, **given)
-    if "fast" in given and check.fast > check.interval:
-        what = f"is longer than interval = {check.interval:g}; write {check.interval:g} or less"
-        reading.say((*place, "fast"), f"fast = {check.fast:g} {what}")
-    if given.get("kind") is CheckKind.TCP and not askable:
-        what = "says nothing about a service that is not TCP; write check = none"
-        reading.say((*place, "check"), f"check = tcp {what}")
-    return check
-
-
-def _level(check: Check) -> Check:
-    """Return the check with *fast* no longer than *interval*: counting never slows probes."""
-    return replace(check, fast=min(check.fast, check.interval))
+def _service(section: Any, above: ServiceSetup) -> ServiceSetup:
+    return replace(above, **_given(section, ("on_failure", "remove_after")))
 
 
 def _given(section: Any, keys: tuple[str, ...]) -> dict[str, Any]:
     """Return what the section itself sets, by the names of the fields."""
     found = {key: section.get(key) for key in keys}
     return {
-        "kind" if key == "check" else key: WORDS[key](value) if key in WORDS else value
+        key: WORDS[key](value) if key in WORDS else value
         for key, value in found.items()
         if value is not None
     }

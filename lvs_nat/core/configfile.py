@@ -15,7 +15,17 @@ from configobj import (
 )
 from configobj.validate import Validator
 
-from lvs_nat.core.settings import CHECKS, KEYS, MARKERS, PLACES, SPEC, near, plain
+from lvs_nat.core.settings import (
+    CHECKS,
+    CHECKS_PLACE,
+    KEYS,
+    MARKERS,
+    PLACES,
+    SECTIONS,
+    SPEC,
+    near,
+    plain,
+)
 
 # ConfigObj counts the bracket of an IPv6 address as one of its own unless it is quoted.
 IPV6_SERVER = re.compile(r"^(\s*\[\s*\[\s*\[\s*)(\[[0-9A-Fa-f:.]+\]:[0-9]+)(\s*\]\s*\]\s*\])")
@@ -23,6 +33,7 @@ SHOWN = 40
 # No line that means anything is nearly as long (and ConfigObj needs the cube of the length
 # for brackets that do not match), nor is a file with so many faults ours.
 LONGEST = 200
+LONGEST_SETTING = 2000
 MANY = 100
 
 Place = tuple[str, ...]
@@ -30,7 +41,8 @@ Place = tuple[str, ...]
 
 def show(text: str) -> str:
     """Return the text so that one line of a terminal can hold it."""
-    return ascii(text if len(text) <= SHOWN else text[:SHOWN] + "...")[1:-1]
+    words = text if len(text) <= SHOWN else text[:SHOWN] + "..."
+    return "".join(it if " " <= it <= "~" else ascii(it)[1:-1] for it in words)
 
 
 def _depth(line: str) -> int:
@@ -56,8 +68,9 @@ class Reading:
     def _read(self) -> Any:
         numbered = []
         for number, line in enumerate(self._lines, start=1):
-            if len(line) > LONGEST and not line.lstrip().startswith("#"):
-                self.problems.append((number, f"the line is longer than {LONGEST} characters"))
+            longest = LONGEST if line.lstrip().startswith("[") else LONGEST_SETTING
+            if len(line) > longest and not line.lstrip().startswith("#"):
+                self.problems.append((number, f"the line is longer than {longest} characters"))
                 line = ""
             numbered += [f"#{number}", IPV6_SERVER.sub(r'\1"\2"\3', line.rstrip("\r"))]
         try:
@@ -128,8 +141,8 @@ class Reading:
 
     def _failure(self, place: Place, error: Exception) -> str:
         key, value = place[-1], self._at(place)
-        if place == ("services",):
-            return "services is a section, not a setting; write [services]"
+        if place[0] in SECTIONS and len(place) == 1:
+            return f"{key} is a section, not a setting; write [{key}]"
         return f"{key} = {show(plain(value))} {error}"
 
     def _unknown(self, path: Place, key: str) -> str:
@@ -137,11 +150,12 @@ class Reading:
         if isinstance(self._at((*path, key)), Mapping):
             if depth:
                 return f"[{show(key)}] stands too deep; {MARKERS}"
-            known = near(key, ["[services]"]) or f"; {MARKERS}"
+            known = near(key, [f"[{it}]" for it in SECTIONS]) or f"; {MARKERS}"
             return f"there is no section [{show(key)}]{known}"
         homes = [PLACES[home] for home, keys in enumerate(KEYS) if key in keys]
         if homes:
-            return f"{key} cannot stand {PLACES[depth]}; write it {' or '.join(homes)}"
+            here = CHECKS_PLACE if path[:1] == ("checks",) else PLACES[depth]
+            return f"{key} cannot stand {here}; write it {' or '.join(homes)}"
         keys = KEYS[depth] or KEYS[0]
         return f"there is no setting {show(key)}{near(key, keys) or '; known: ' + ', '.join(keys)}"
 

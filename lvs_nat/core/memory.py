@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from lvs_nat.core import plain
 from lvs_nat.core.health import Health, State
-from lvs_nat.core.setup import Target
+from lvs_nat.core.setup import Check, Target
 
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -33,14 +34,24 @@ class Memory:
 
 
 def _key(target: Target) -> tuple[str, str]:
-    return str(target.endpoint), target.check.kind.value
+    return str(target.endpoint), _question(target.check)
+
+
+def _question(check: Check) -> str:
+    return plain.spell((check.question, check.way))
 
 
 def remember(
     boot: str, clean: bool, saved: str, running: str, healths: Mapping[Target, Health]
 ) -> Memory:
     """Return the memory of a director; servers it knew nothing of are left out."""
-    known = {_key(who): health for who, health in healths.items() if health.state is not State.NEW}
+    checks = {id(who.check): who.check for who in healths}  # thousands of targets share a few
+    questions = {number: _question(check) for number, check in checks.items()}
+    known = {
+        (str(who.endpoint), questions[id(who.check)]): health
+        for who, health in healths.items()
+        if health.state is not State.NEW
+    }
     return Memory(boot, clean, saved, running, known)
 
 

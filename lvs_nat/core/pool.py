@@ -24,12 +24,16 @@ class Departure:
     """How far a failed destination's leaving has come; times are monotonic seconds.
 
     packets_out is the last count seen, None until the first look; heard is when it last grew.
+    way says that nothing is wrong with the server but its way back to the clients; flowing
+    that packets come out of it all the same: then the question was wrong, and it serves.
     """
 
     since: float
     packets_out: int | None = None
     heard: float | None = None
     removed: bool = False
+    way: bool = False
+    flowing: bool = False
 
 
 def depart(name: ServiceName, health: Health, setup: ServiceSetup, now: float) -> Departure:
@@ -45,16 +49,21 @@ def depart(name: ServiceName, health: Health, setup: ServiceSetup, now: float) -
 
 def leave(departure: Departure, packets_out: int, setup: ServiceSetup, now: float) -> Departure:
     """Return *departure* after one more look at the packets its destination has sent."""
-    if departure.removed or setup.on_failure is OnFailure.QUIESCE:
+    if departure.removed or departure.flowing:
         return departure
+    if departure.way and now - departure.since < QUIET:
+        return departure  # what is counted now may have come out before
     if departure.packets_out is not None and packets_out > departure.packets_out:
-        departure = replace(departure, heard=now)
+        departure = replace(departure, heard=now, flowing=departure.way)
     departure = replace(departure, packets_out=packets_out)
+    if departure.flowing or setup.on_failure is OnFailure.QUIESCE:
+        return departure
+    began = departure.since + (QUIET if departure.way else 0.0)
     if departure.heard is None:
-        gone = now - departure.since >= setup.remove_after
+        gone = now - began >= max(QUIET if departure.way else 0.0, setup.remove_after)
     else:
         quiet = now - departure.heard >= max(QUIET, setup.remove_after)
-        gone = quiet or now - departure.since >= max(PATIENCE, setup.remove_after)
+        gone = quiet or now - began >= max(PATIENCE, setup.remove_after)
     return replace(departure, removed=gone)
 
 
@@ -65,8 +74,11 @@ def row(
 
     health is None for a server that nothing checks; departure is that of a failed server.
     """
-    if health is None or health.state in SERVING:
+    if health is None:
         return destination
+    if health.state in SERVING or (departure is not None and departure.flowing):
+        weight = health.weight.of(destination.weight) if health.weight else destination.weight
+        return destination if weight == destination.weight else replace(destination, weight=weight)
     if health.state is State.NEW or departure is None or departure.removed:
         return None
     return replace(destination, weight=0)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from lvs_nat.core.cluster import Cluster, Row, Traffic
 from lvs_nat.core.health import Health
+from lvs_nat.core.questions import Expect, Http, Script
+from lvs_nat.core.setup import Target
+from lvs_nat.core.warmth import Warmth
 from lvs_nat.model import Counters, Listener, Ruleset, Service, ServiceName
 
 # What the kernel has counted for a destination that it does not hold.
@@ -28,6 +31,21 @@ class Counts:
         servers = f"{self.serving} of {number(self.servers, 'real server')} serving"
         unchecked = f", {self.unchecked} unchecked" if self.unchecked else ""
         return f"{number(self.services, 'virtual service')}, {servers}{unchecked}"
+
+
+@dataclass(frozen=True)
+class Pulse:
+    """What is heard of targets between changes.
+
+    due is the monotonic time of each one's next probe as last heard of, warmth how the last
+    ones went.
+    """
+
+    due: Mapping[Target, float] = field(default_factory=dict)
+    warmth: Mapping[Target, Warmth] = field(default_factory=dict)
+
+
+COLD = Warmth()
 
 
 def number(count: int, what: str) -> str:
@@ -55,13 +73,12 @@ def report(
     cluster: Cluster,
     actual: Ruleset,
     counters: Traffic,
-    due: Mapping[Row, float],
+    pulse: Pulse,
     now: float,
 ) -> dict[str, Any]:
     """Return services and servers as plain values for JSON.
 
-    due holds the monotonic time of each row's next probe as last heard of; times in the
-    report are seconds from *now*.
+    Times in the report are seconds from *now*.
     """
     counts = count(cluster)
     return {
@@ -71,7 +88,7 @@ def report(
                 **_name(name),
                 "scheduler": service.scheduler,
                 "persistence": service.persistence,
-                "servers": _servers(cluster, service, actual, counters, due, now),
+                "servers": _servers(cluster, service, actual, counters, pulse, now),
             }
             for name, service in cluster.rules.services.items()
         ],
@@ -89,7 +106,7 @@ def _servers(
     service: Service,
     actual: Ruleset,
     counters: Traffic,
-    due: Mapping[Row, float],
+    pulse: Pulse,
     now: float,
 ) -> list[dict[str, Any]]:
     present = actual.services.get(service.name)
@@ -106,7 +123,10 @@ def _servers(
                 "weight": destination.weight,
                 "kernel_weight": kernel.weight if kernel else None,
                 **_health(cluster.health(key), now),
-                "next_probe_in": _next(cluster, key, due, now),
+                "next_probe_in": _next(cluster, key, pulse, now),
+                "checks": [
+                    _check(who, cluster.healths[who], pulse, now) for who in cluster.members[key]
+                ],
                 "active_connections": counted.active,
                 "inactive_connections": counted.inactive,
                 "connections_per_second": counted.connections_rate,
@@ -115,13 +135,45 @@ def _servers(
     return servers
 
 
-def _next(cluster: Cluster, key: Row, due: Mapping[Row, float], now: float) -> float | None:
+def _next(cluster: Cluster, key: Row, pulse: Pulse, now: float) -> float | None:
+    """Return the seconds to the next probe of a row, whichever of its checks comes first."""
+    members = cluster.members[key]
+    ahead = [_ahead(who, pulse.due[who], now) for who in members if who in pulse.due]
+    return min(ahead, default=None)
+
+
+def _ahead(who: Target, due: float, now: float) -> float:
     """Return the seconds to the next probe; the prober tells only of those that bring news."""
-    who = cluster.members[key]
-    if who is None or key not in due:
-        return None
-    ahead = due[key] - now
+    ahead = due - now
     return round(ahead if ahead > 0 else ahead % who.check.interval, 3)
+
+
+def _check(who: Target, health: Health, pulse: Pulse, now: float) -> dict[str, Any]:
+    due, warmth = pulse.due.get(who), pulse.warmth.get(who, COLD)
+    latencies = {"mean": warmth.mean, "least": warmth.least, "most": warmth.most}
+    return {
+        "check": question(who),
+        "endpoint": str(who.endpoint),
+        "from": str(who.check.way.source) if who.check.way.source else None,
+        **_health(health, now),
+        "next_probe_in": None if due is None else _ahead(who, due, now),
+        "history": warmth.marks,
+        "latency": {key: round(value * 1000, 3) for key, value in latencies.items()},
+    }
+
+
+def question(who: Target) -> str:
+    """Return what is asked, in a word or two."""
+    if who.path:
+        return "return path"
+    asked = who.check.question
+    if isinstance(asked, Http):
+        return f"{'https' if asked.tls else 'http'} {asked.path}"
+    if isinstance(asked, Expect):
+        return asked.name or asked.kind.value
+    if isinstance(asked, Script):
+        return f"script {asked.command[0]}"
+    return asked.kind.value
 
 
 def _health(health: Health | None, now: float) -> dict[str, Any]:

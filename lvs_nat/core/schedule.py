@@ -77,8 +77,9 @@ def due(
     the multiples of the interval.  Moments that have passed are let go, never caught up on.
     """
     if not pace.streak:
-        moment = phase * check.interval
-        return ((now - moment) // check.interval + 1.0) * check.interval + moment
+        interval = check.interval if pace.well else check.down_interval or check.interval
+        moment = phase * interval
+        return ((now - moment) // interval + 1.0) * interval + moment
     if outcome is Outcome.REFUSED and pace.well and pace.streak == 1:
         return now + min(CONFIRM, check.fast)
     return max(now, began + min(check.fast, check.interval))

@@ -5,15 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import NamedTuple
 
-from lvs_nat.model import Endpoint, ServiceName
-
-
-class CheckKind(Enum):
-    """The question a check asks."""
-
-    TCP = "tcp"  # half-open: SYN, SYN-ACK, RST; the application never sees it
-    NONE = "none"
+from lvs_nat.core.questions import HALF_OPEN, CheckKind, Question
+from lvs_nat.model import Address, Endpoint, ServiceName
 
 
 class OnFailure(Enum):
@@ -53,51 +48,103 @@ class Drift(Enum):
     REPORT = "report"
 
 
+class OnUnknown(Enum):
+    """What is believed of a real server that cannot be asked, by our own fault."""
+
+    KEEP = "keep"
+    DOWN = "down"
+
+
+class From(Enum):
+    """Which address of ours a question comes from.
+
+    AUTO asks from wherever routing says, and where a client's way can be tried, from the
+    virtual address too; NONE leaves that out; VIRTUAL asks from the virtual address alone.
+    """
+
+    AUTO = "auto"
+    NONE = "none"
+    VIRTUAL = "virtual"
+
+
+@dataclass(frozen=True)
+class Way:
+    """How a question travels; None and "" leave it to routing."""
+
+    source: Address | None = None
+    interface: str = ""
+
+
 @dataclass(frozen=True)
 class Check:
     """One way of asking a real server whether it is well.  Times are in seconds.
 
-    interval is the time between two probes of a server that is settled, fast the time
-    between two while failures or successes are being counted; timeout is the deadline of a
-    whole probe.  fall failures in a row take a server out, rise successes bring it back.
+    interval is the time between two probes of a server that is settled (down_interval of one
+    that is settled as down, 0 for the same), fast the time between two while failures or
+    successes are being counted; timeout is the deadline of a whole probe.  fall failures in
+    a row take a server out, rise successes bring it back.  port 0 and address None are the
+    real server's own.
     """
 
-    kind: CheckKind = CheckKind.TCP
+    question: Question = HALF_OPEN
     interval: float = 1.0
     timeout: float = 0.8
     fast: float = 0.2
     fall: int = 2
     rise: int = 2
+    down_interval: float = 0.0
+    on_unknown: OnUnknown = OnUnknown.KEEP
+    port: int = 0
+    address: Address | None = None
+    origin: From | Address = From.AUTO
+    way: Way = Way()
+
+    @property
+    def kind(self) -> CheckKind:
+        return self.question.kind
 
 
 @dataclass(frozen=True)
 class Target:
-    """Whom to ask, and what: equal targets of any number of services are one probe."""
+    """Whom to ask, and what: equal targets of any number of services are one probe.
+
+    path says that it is asked only for the client's way back: from a virtual address, a
+    question that is also asked from elsewhere.
+    """
 
     endpoint: Endpoint
     check: Check
+    path: bool = False
 
     def __hash__(self) -> int:
         return hash(self.endpoint)  # few targets of one endpoint differ in their check
 
     @property
-    def question(self) -> tuple[Endpoint, CheckKind]:
+    def asked(self) -> Asked:
         """Whom to ask and what, however often and patiently."""
-        return self.endpoint, self.check.kind
+        return Asked(self.endpoint, self.check.question, self.check.way)
+
+
+class Asked(NamedTuple):
+    """What makes two targets the same question to the same server."""
+
+    endpoint: Endpoint
+    question: Question
+    way: Way
 
 
 @dataclass(frozen=True)
 class ServiceSetup:
     """The settings of one virtual service; servers holds the checks that differ.
 
-    remove_after is how many seconds a silent destination is kept at weight 0 before it is
-    removed; longer only while packets still come out of it.
+    All checks of a server must pass.  remove_after is how many seconds a silent destination
+    is kept at weight 0 before it is removed; longer only while packets still come out of it.
     """
 
-    check: Check = Check()
+    checks: tuple[Check, ...] = (Check(),)
     on_failure: OnFailure = OnFailure.QUIESCE_THEN_REMOVE
     remove_after: float = 2.0
-    servers: Mapping[Endpoint, Check] = field(default_factory=dict)
+    servers: Mapping[Endpoint, tuple[Check, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

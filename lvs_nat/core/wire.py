@@ -1,4 +1,4 @@
-"""The records between director and prober: packed on one side, distrusted on the other.
+"""What the prober tells the director: packed on one side, distrusted on the other.
 
 One record is one datagram of at most RECORD bytes.  What comes from the prober is believed
 only in its form: whatever is malformed raises ValueError, and all that is well formed is a
@@ -8,13 +8,11 @@ verdict, a load or words that can do no more than be read.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator, Sequence
-from ipaddress import IPv4Address, IPv6Address
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple, Union
 
-from lvs_nat.core.health import Outcome, Verdict
-from lvs_nat.core.setup import Check, CheckKind, Target
-from lvs_nat.model import Endpoint
+from lvs_nat.core.health import Outcome, Verdict, Weight
+from lvs_nat.model import WEIGHT_MAX
 
 # Four of these fit the 212,992 bytes that a socket buffer has by default (socket(7)).
 RECORD = 48 * 1024
@@ -22,23 +20,13 @@ WORDS = 200
 # Nothing is due or takes longer than this many seconds; infinity and NaN are not times.
 LONGEST = 1e9
 
-_ORDER = struct.Struct("=cIII")  # kind, generation, targets in all, number of the first here
-_TARGET = struct.Struct("=BB16sHdddII")  # version, check kind, address, port, the check's numbers
 _VERDICTS = struct.Struct("=cI")  # kind, generation
-_VERDICT = struct.Struct("=IBBddB")  # number, outcome, times, latency, next in, bytes of words
+# Number, outcome, times, latency, next in, how the weight is meant, weight, bytes of words.
+_VERDICT = struct.Struct("=IBBddBdB")
+_NO_WEIGHT, _A_SHARE, _A_WEIGHT = range(3)
 _LOAD = struct.Struct("=cQIIId")
-_KINDS = tuple(CheckKind)
 _OUTCOMES = tuple(Outcome)
 _SOME = 50  # probes that one verdict can stand for at most
-
-
-class Order(NamedTuple):
-    """A part of what is to be asked: targets from number *first* on, of *total*."""
-
-    generation: int
-    total: int
-    first: int
-    targets: tuple[Target, ...]
 
 
 class Told(NamedTuple):
@@ -96,55 +84,19 @@ Report = Union[Verdicts, Hello, Load, Trouble, Lost]
 HELLO = b"H"
 
 
-def pack_order(generation: int, targets: Sequence[Target]) -> Iterator[bytes]:
-    """Yield the records that tell a prober to ask *targets* and nobody else."""
-    room = (RECORD - _ORDER.size) // _TARGET.size
-    for first in range(0, len(targets) or 1, room):
-        part = targets[first : first + room]
-        head = _ORDER.pack(b"T", generation, len(targets), first)
-        yield head + b"".join(map(_pack_target, part))
-
-
-def _pack_target(target: Target) -> bytes:
-    address, check = target.endpoint.address, target.check
-    times = (check.interval, check.timeout, check.fast)
-    return _TARGET.pack(
-        address.version, _KINDS.index(check.kind), address.packed, target.endpoint.port,
-        *times, check.fall, check.rise,
-    )  # fmt: skip
-
-
-def unpack_order(record: bytes) -> Order:
-    """Read a record that `pack_order` made; raise ValueError for anything else."""
-    try:
-        kind, generation, total, first = _ORDER.unpack_from(record)
-        targets = tuple(_targets(record[_ORDER.size :]))
-    except (struct.error, IndexError) as error:
-        raise ValueError(f"not an order: {error}") from error
-    if kind != b"T" or first + len(targets) > total:
-        raise ValueError("not an order")
-    return Order(generation, total, first, targets)
-
-
-def _targets(entries: bytes) -> Iterator[Target]:
-    checks: dict[tuple[int | float, ...], Check] = {}  # thousands of targets share a few
-    for version, kind, packed, port, *numbers in _TARGET.iter_unpack(entries):
-        address = IPv6Address(packed) if version == 6 else IPv4Address(packed[:4])
-        key = (kind, *numbers)
-        if key not in checks:
-            checks[key] = Check(_KINDS[kind], *numbers)
-        yield Target(Endpoint(address, port), checks[key])
-
-
 def pack_verdicts(generation: int, told: Iterable[Told]) -> Iterator[tuple[bytes, int]]:
     """Yield records that hold *told*, each with the number of verdicts in it."""
     head = _VERDICTS.pack(b"V", generation)
     parts, size = [head], len(head)
     for number, verdict, next_in, times in told:
         words = _bounded(verdict.words)
+        meant, weight = _NO_WEIGHT, 0.0
+        if verdict.weight:
+            meant, weight = _A_SHARE if verdict.weight.share else _A_WEIGHT, verdict.weight.value
         entry = _VERDICT.pack(
-            number, verdict.outcome.value, min(times, _SOME), verdict.latency, next_in, len(words)
-        )
+            number, verdict.outcome.value, min(times, _SOME), verdict.latency, next_in,
+            meant, weight, len(words),
+        )  # fmt: skip
         if size + len(entry) + len(words) > RECORD:
             yield b"".join(parts), len(parts) - 1
             parts, size = [head], len(head)
@@ -189,14 +141,22 @@ def unpack_report(record: bytes) -> Report:
 def _told(record: bytes) -> Iterator[Told]:
     place = _VERDICTS.size
     while place < len(record):
-        number, outcome, times, latency, next_in, length = _VERDICT.unpack_from(record, place)
+        number, outcome, times, latency, next_in, meant, weight, length = _VERDICT.unpack_from(
+            record, place
+        )
         place += _VERDICT.size
         words = record[place : place + length]
         place += length
         if len(words) != length or not 1 <= times <= _SOME:
             raise ValueError("a verdict without all its words, or of no probe or too many")
-        verdict = Verdict(_OUTCOMES[outcome], _words(words), _time(latency))
+        verdict = Verdict(_OUTCOMES[outcome], _words(words), _time(latency), _weight(meant, weight))
         yield Told(number, verdict, _time(next_in), times)
+
+
+def _weight(meant: int, value: float) -> Weight | None:
+    if meant not in (_NO_WEIGHT, _A_SHARE, _A_WEIGHT) or not 0.0 <= value <= WEIGHT_MAX:
+        raise ValueError(f"{value} is no weight")
+    return None if meant == _NO_WEIGHT else Weight(value, meant == _A_SHARE)
 
 
 def _time(seconds: float) -> float:

@@ -21,6 +21,7 @@ from lvs_nat.core.plan import (
 )
 from lvs_nat.core.setup import Drift, Own, Setup, Target
 from lvs_nat.core.spelling import spell_operation
+from lvs_nat.core.targets import Here
 from lvs_nat.errors import KernelError
 from lvs_nat.model import Counters, Endpoint, Ruleset, ServiceName, SyncRole
 
@@ -116,6 +117,15 @@ class Director:
         self.meant = rules
         self._expected = None
 
+    def move(self, here: Here) -> None:
+        """Ask from where the machine's addresses, now *here*, allow it.
+
+        What the kernel holds serves on until a verdict on the new questions says otherwise.
+        """
+        moved = self.cluster.moved(here)
+        if moved is not self.cluster:
+            self.cluster = moved.presuming(self.actual.services, self._clock())
+
     def hear(self, verdicts: Sequence[tuple[Target, Verdict]]) -> None:
         """Take *verdicts* in; touch the kernel only if they are news."""
         before = self.cluster
@@ -142,7 +152,9 @@ class Director:
         if self._lost(now):
             return
         self._notice(now)
-        self.cluster = self.cluster.watched(self.counters, now)
+        before, self.cluster = self.cluster, self.cluster.watched(self.counters, now)
+        for key in self.cluster.flowing - before.flowing:
+            log.error("real server %s stays in service: %s", key.endpoint, FLOWING)
         operations = self._operations()
         self._expected = None  # should the kernel's answer be lost, edits and our own work mix
         refusals = self._table.apply(operations) if operations else ()
@@ -224,9 +236,19 @@ WORDS = {
 }
 
 
+FLOWING = (
+    "its answers to the virtual address do not come back, but packets of its clients come out "
+    "of it; `from = none` in lvs-nat.conf ends such questions"
+)
+
+
 def _tell(change: Change) -> None:
     words = change.after.last.words if change.after.last else ""
     where = change.target.endpoint
+    weight = change.after.weight
+    if weight is not None and weight != change.before.weight:
+        what = f"{weight.value:.0%} of its weight" if weight.share else f"weight {weight.value:g}"
+        log.info("real server %s asks for %s: %s", where, what, words)
     if change.after.unknowns:
         state = change.after.state.value
         log.error("real server %s cannot be asked and is taken to be %s: %s", where, state, words)

@@ -7,12 +7,15 @@ import math
 import select
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
-from lvs_nat.checks.kinds import KINDS, Asking
+from lvs_nat.checks import kinds
+from lvs_nat.checks.kind import Answer, Sentinel, unasked
 from lvs_nat.core import schedule
-from lvs_nat.core.health import Outcome, Verdict
+from lvs_nat.core.health import Outcome, Verdict, Weight
 from lvs_nat.core.setup import Target
+from lvs_nat.model import Endpoint
 
 # Whatever is due within one slot (seconds) is seen to in one turn.
 SLOT = 0.01
@@ -28,29 +31,40 @@ class Probe:
 
     wake is the slot at which the engine must look at it again: its deadline while asking is
     a question under way, else the moment it is due; told is for whoever tells the verdicts.
+    Where its kind cannot be used, barred says why.
     """
 
     __slots__ = (
-        "again", "asking", "began", "due", "kind", "latency", "number", "outcome", "pace",
-        "phase", "round_trip", "target", "times", "told", "told_at", "verdicts", "wake", "where",
-        "words",
+        "again", "asking", "barred", "began", "due", "events", "kind", "latency", "number",
+        "outcome", "pace", "phase", "round_trip", "sentinel", "target", "times", "told",
+        "told_at", "verdicts", "wake", "weight", "where", "words",
     )  # fmt: skip
 
     def __init__(self, target: Target) -> None:
         self.target = target
-        self.kind = KINDS[target.check.kind]
-        self.where = self.kind.prepare(target)
+        self.barred = ""
+        self.where: Any = None
+        self.sentinel: Sentinel | None = None
+        try:
+            self.kind = kinds.load(target.check.kind)
+            self.where = self.kind.prepare(target)
+            if self.kind.sentinel:
+                self.sentinel = self.kind.sentinel(self.where)
+        except (ImportError, OSError, ValueError) as error:
+            self.barred = f"this director cannot ask: {error}"
         self.phase = schedule.phase(target.endpoint)
         self.number = 0
         self.pace = schedule.Pace()
         self.round_trip = 0.0
-        self.asking: Asking | None = None
+        self.asking: Any = None
+        self.events = 0
         self.again = False
         self.began = 0.0
         self.due = 0.0
         self.wake = -1
         self.outcome = Outcome.UNKNOWN
         self.words = ""
+        self.weight: Weight | None = None
         self.latency = 0.0
         self.times = 0
         self.verdicts = 0
@@ -59,7 +73,7 @@ class Probe:
 
     @property
     def verdict(self) -> Verdict:
-        return Verdict(self.outcome, self.words, self.latency)
+        return Verdict(self.outcome, self.words, self.latency, self.weight)
 
 
 class Engine:
@@ -86,6 +100,7 @@ class Engine:
         self._targets: dict[Target, Probe] = {}
         self._asking: dict[int, Probe] = {}
         self._waiting: deque[Probe] = deque()
+        self._sentinels: dict[int, Probe] = {}
         # Slots of time: what is to be looked at in each, and a heap of those that exist.
         self._slots: dict[int, list[Probe]] = {}
         self._next: list[int] = []
@@ -124,7 +139,23 @@ class Engine:
         for target, probe in before.items():
             if target not in self._targets:
                 self._give_up(probe)
+                self._dismiss(probe)
                 probe.wake = -1
+
+    def hasten(self, targets: Iterable[Target]) -> None:
+        """Ask *targets* now; one that is being asked, or was within `fast`, is left alone."""
+        now = self._clock()
+        for target in targets:
+            probe = self._targets.get(target)
+            if probe is None or probe.asking is not None or probe.wake == 0:
+                continue
+            soonest = max(now, probe.began + target.check.fast)
+            if soonest < probe.due:
+                self._look_at(probe, soonest)
+
+    def hasten_all(self, endpoint: Endpoint) -> None:
+        """Ask now whatever is asked of *endpoint*."""
+        self.hasten([target for target in self._targets if target.endpoint == endpoint])
 
     def turn(self, longest: float) -> list[tuple[int, int]]:
         """Wait for an answer or a due moment, at most *longest* seconds, and see to it.
@@ -153,11 +184,35 @@ class Engine:
         others = []
         for fd, events in ready:
             probe = self._asking.get(fd)
-            if probe is None:
-                others.append((fd, events))
-            else:
+            if probe is not None:
                 self._proceed(probe, events, now)
+            elif fd in self._sentinels:
+                self._stirred(self._sentinels[fd])
+            else:
+                others.append((fd, events))
         return others
+
+    def _stirred(self, probe: Probe) -> None:
+        sentinel = probe.sentinel
+        assert sentinel is not None
+        fd = sentinel.fileno()
+        if sentinel.stirred():
+            self.hasten_all(probe.target.endpoint)
+        if sentinel.fileno() != fd:  # closed, so the poll has forgotten it
+            del self._sentinels[fd]
+        self._attend(probe)
+
+    def _attend(self, probe: Probe) -> None:
+        """See that the descriptor of the probe's sentinel is polled, if it has one."""
+        fd = probe.sentinel.fileno() if probe.sentinel else -1
+        if fd >= 0 and fd not in self._sentinels:
+            self._sentinels[fd] = probe
+            self._poll.register(fd, select.EPOLLIN | select.EPOLLRDHUP)
+
+    def _dismiss(self, probe: Probe) -> None:
+        if probe.sentinel:
+            self._sentinels.pop(probe.sentinel.fileno(), None)
+            probe.sentinel.close()
 
     def _pass_time(self, now: float, others: list[tuple[int, int]]) -> None:
         """See to all slots up to *now*; nothing is overdue of which the answer was not read."""
@@ -197,15 +252,21 @@ class Engine:
             self._waiting.append(probe)
             return
         probe.began = self._clock()
+        if probe.barred:
+            self._end(probe, Answer(Outcome.UNKNOWN, probe.barred), now, now)
+            return
         try:
             asking = probe.kind.start(probe.where)
         except OSError as error:
-            self._end(probe, probe.kind.unasked(error.errno or 0), probe.began, now)
+            asking = unasked(error.errno or 0)
+        if type(asking) is Answer:
+            self._end(probe, asking, self._clock(), now)
             return
         probe.asking = asking
         fd = asking.fileno()
         self._asking[fd] = probe
-        self._poll.register(fd, select.EPOLLOUT)
+        probe.events = asking.events if probe.kind.steps else select.EPOLLOUT
+        self._poll.register(fd, probe.events)
         check = probe.target.check
         patience = schedule.patience(probe.pace, check, probe.round_trip)
         self._look_at(probe, probe.began + patience)
@@ -214,21 +275,26 @@ class Engine:
         try:
             answer = probe.kind.proceed(probe.asking, events)
         except OSError as error:
-            answer = probe.kind.unasked(error.errno or 0)
-        if answer is None:
-            return
-        self._give_up(probe)
-        self._end(probe, answer, now, now)
+            answer = unasked(error.errno or 0)
+        if answer is not None:
+            self._give_up(probe)
+            self._end(probe, answer, now, now)
+        elif probe.kind.steps and probe.asking.events != probe.events:
+            probe.events = probe.asking.events
+            self._poll.modify(probe.asking.fileno(), probe.events)
 
     def _overdue(self, probe: Probe, now: float, late: bool) -> None:
+        answer = probe.kind.overdue(probe.asking) if probe.kind.overdue else None
         self._give_up(probe)
         if late and not probe.again:
             probe.again = True
             self.looked_again += 1
             self._begin(probe, now)
             return
-        words = f"no answer within {round(probe.due - probe.began, 2):g} s"
-        self._end(probe, (Outcome.SILENT, words), now, now)
+        if answer is None:
+            words = f"no answer within {round(probe.due - probe.began, 2):g} s"
+            answer = Answer(Outcome.SILENT, words)
+        self._end(probe, answer, now, now)
 
     def _give_up(self, probe: Probe) -> None:
         """Close the question under way, if there is one; the poll forgets it by itself."""
@@ -237,22 +303,26 @@ class Engine:
             probe.asking.close()
             probe.asking = None
 
-    def _end(self, probe: Probe, answer: tuple[Outcome, str], ended: float, now: float) -> None:
+    def _end(self, probe: Probe, answer: Answer, ended: float, now: float) -> None:
         """Take *answer* for the verdict of the probe that ended at *ended*; set the next."""
         self.probes += 1
-        outcome, words = answer
+        outcome, words, weight = answer
         check = probe.target.check
         probe.again = False
         probe.latency = ended - probe.began
         if outcome is Outcome.PASS:
             probe.round_trip = schedule.smoothed(probe.round_trip, probe.latency)
+            if probe.sentinel:
+                probe.sentinel.passed()
+                self._attend(probe)
         alike = outcome is probe.outcome or (
             Outcome.UNKNOWN not in (outcome, probe.outcome)
             and Outcome.PASS not in (outcome, probe.outcome)
         )
         probe.times = probe.times + 1 if alike else 1
         before, probe.pace = probe.pace, schedule.follow(probe.pace, outcome, check)
-        probe.outcome, probe.words = outcome, words
+        reweighed = weight != probe.weight
+        probe.outcome, probe.words, probe.weight = outcome, words, weight
         self._look_at(
             probe, schedule.due(probe.pace, outcome, check, probe.phase, probe.began, now)
         )
@@ -260,4 +330,5 @@ class Engine:
         # is news as well.
         probe.verdicts += 1
         young = probe.verdicts <= max(check.rise, check.fall)
-        self._ended(probe, young or probe.pace is not before or outcome is not probe.told)
+        news = young or reweighed or probe.pace is not before or outcome is not probe.told
+        self._ended(probe, news)

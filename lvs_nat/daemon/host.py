@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 
 from lvs_nat.core.cluster import Cluster
 from lvs_nat.core.sysctls import wanted
+from lvs_nat.core.targets import Here
 from lvs_nat.daemon.loop import Loop
 from lvs_nat.errors import LvsNatError
 from lvs_nat.model import Forwarding, Ruleset
+from lvs_nat.system.addresses import here
 from lvs_nat.system.sysctl import Sysctls
 
 if TYPE_CHECKING:
@@ -27,11 +29,20 @@ LOADED = 0.1
 
 
 class Host:
-    """Sets what NAT needs, and sets it again when a link appears or somebody undoes it."""
+    """Sets what NAT needs, and sets it again when a link appears or somebody undoes it.
 
-    def __init__(self, sysctls: Sysctls, cluster: Callable[[], Cluster]) -> None:
+    moved is called with what the machine is now, whenever that may have changed.
+    """
+
+    def __init__(
+        self,
+        sysctls: Sysctls,
+        cluster: Callable[[], Cluster],
+        moved: Callable[[Here], None] = lambda _: None,
+    ) -> None:
         self._sysctls = sysctls
         self._cluster = cluster
+        self._moved = moved
 
     def set(self) -> None:
         """Bring every setting to what the rules need; log each that changed.
@@ -44,6 +55,14 @@ class Host:
         needed = wanted(self._sysctls.interfaces(), _routes_ipv6(cluster.rules))
         for line in self._sysctls.set(needed):
             log.info("%s", line)
+
+    def here(self) -> Here:
+        """Return what clients' packets meet on this machine, nothing where it is not told."""
+        try:
+            return here()
+        except (LvsNatError, OSError) as error:
+            log.warning("the clients' way back is not tried: %s", error)
+            return Here()
 
     def restore(self) -> list[str]:
         """Give back what was there before us; return and log a line for each."""
@@ -84,9 +103,11 @@ class Host:
             return
         if news:
             self._set()
+            self._moved(self.here())
 
     def _again(self, loop: Loop) -> None:
         self._set()
+        self._moved(self.here())
         loop.after("sysctls", LOOK, lambda: self._again(loop))
 
     def _set(self) -> None:

@@ -12,9 +12,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Union
 
-from lvs_nat.core import wire
+from lvs_nat.core import orders, wire
 from lvs_nat.core.health import Verdict
-from lvs_nat.core.setup import CheckKind, Target
+from lvs_nat.core.questions import CheckKind
+from lvs_nat.core.setup import Target
 
 # However much a prober says, the director goes on with its own work after this many records,
 # or after records that tell of this many probes.
@@ -103,7 +104,7 @@ class Link:
         self._generation += 1
         self._asked[self._generation] = asked
         self._wanted = frozenset(asked)
-        self._order = tuple(wire.pack_order(self._generation, asked))
+        self._order = tuple(orders.pack(self._generation, asked))
         if self._greeted:
             self._send_order()
 

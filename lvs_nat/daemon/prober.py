@@ -9,9 +9,11 @@ import select
 import socket
 import time
 import traceback
+from collections.abc import Sequence
 from contextlib import suppress
 
 from lvs_nat.core import wire
+from lvs_nat.core.orders import Hearing
 from lvs_nat.core.setup import Target
 from lvs_nat.daemon.engine import Engine, Probe
 
@@ -57,7 +59,7 @@ class Prober:
         self._beat = beat
         self._engine = Engine(self._ended, _room())
         self._generation = 0
-        self._ordered: list[Target] = []
+        self._hearing = Hearing()
         self._untold: dict[Probe, None] = {}
         self._news = False
         self.blocked = False
@@ -109,17 +111,11 @@ class Prober:
             return
         if not record:
             raise EOFError
-        order = wire.unpack_order(record)
-        if order.first == 0:
-            self._ordered = []
-        # A part without its beginning was meant for a prober that is dead.
-        if order.first == len(self._ordered):
-            self._ordered.extend(order.targets)
-            if len(self._ordered) == order.total:
-                self._obey(order.generation)
+        order = self._hearing.take(record)
+        if order is not None:
+            self._obey(*order)
 
-    def _obey(self, generation: int) -> None:
-        targets, self._ordered = self._ordered, []
+    def _obey(self, generation: int, targets: Sequence[Target]) -> None:
         # What is still untold is told under the new numbers.
         self._generation = generation
         self._engine.ask(targets)

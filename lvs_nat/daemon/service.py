@@ -15,9 +15,11 @@ from lvs_nat.core.drift import changes, foreign
 from lvs_nat.core.health import Verdict
 from lvs_nat.core.listing import listing
 from lvs_nat.core.plan import plan
-from lvs_nat.core.report import count, report
+from lvs_nat.core.report import COLD, Pulse, count, report
 from lvs_nat.core.setup import OnStop, Own, Target
 from lvs_nat.core.spelling import spell, spell_operation
+from lvs_nat.core.targets import Here
+from lvs_nat.core.warmth import Warmth
 from lvs_nat.daemon.desk import Desk
 from lvs_nat.daemon.director import Director
 from lvs_nat.daemon.host import Host
@@ -69,14 +71,17 @@ class Service:
         self._clock = time.monotonic
         self._started = (self._clock(), time.time())
         self._due: dict[Target, float] = {}
+        self._warmth: dict[Target, Warmth] = {}
         self._ordered: object = None
         self._said = ""
         self._before = self._kernel.read()
         self._notes = Notes(paths.memory)
+        self._host = Host(
+            Sysctls(record=paths.sysctls), lambda: self._director.cluster, self._moved
+        )
         self._director = Director(self._first_cluster(), self._kernel, self._clock)
         # Clients may be served by what another director has left: a refusal keeps that up.
         self._succeeds = paths.sysctls.exists()
-        self._host = Host(Sysctls(record=paths.sysctls), lambda: self._director.cluster)
         self.exit_code = 0
 
     def run(self) -> int:
@@ -106,7 +111,7 @@ class Service:
             rules = self._notes.rules(notes) or rules
             for operation in changes(saved.rules, rules):
                 log.warning("going on with the unsaved ipvsadm %s", spell_operation(operation))
-        cluster = Cluster.of(rules, saved.setup, {})
+        cluster = Cluster.of(rules, saved.setup, {}, self._host.here())
         if notes:
             known = {who: was for who in cluster.healths if (was := notes.health(who))}
             cluster = cluster.recalling(known, self._before.services)
@@ -118,6 +123,7 @@ class Service:
         self._ordered = self._director.cluster.members
         self._link.ask(list(targets))
         self._due = {who: when for who, when in self._due.items() if who in targets}
+        self._warmth = {who: was for who, was in self._warmth.items() if who in targets}
 
     def _ask(self) -> None:
         """Have every server asked; take nothing away before the first answers."""
@@ -167,8 +173,11 @@ class Service:
         try:
             for event in self._link.events():
                 if isinstance(event, Probed):
-                    self._due[event.target] = now + event.next_in
-                    news += [(event.target, event.verdict)] * event.times
+                    who, verdict = event.target, event.verdict
+                    self._due[who] = now + event.next_in
+                    warmth = self._warmth.get(who, COLD)
+                    self._warmth[who] = warmth.after(verdict, event.times)
+                    news += [(who, verdict)] * event.times
                 else:
                     log.error("%s", event)
         except ConnectionError as error:
@@ -186,6 +195,10 @@ class Service:
         if self._director.suspects_loss:
             pause = SECOND_LOOK
         self._loop.after("look", pause, self._look)
+        self._tell()
+
+    def _moved(self, here: Here) -> None:
+        self._director.move(here)
         self._tell()
 
     def _tell(self) -> None:
@@ -227,10 +240,8 @@ class Service:
 
     def _report(self, _: dict[str, Any]) -> dict[str, Any]:
         director, now = self._director, self._clock()
-        due = {
-            row: self._due[who] for row, who in director.cluster.members.items() if who in self._due
-        }
-        body = report(director.cluster, director.actual, director.counters, due, now)
+        pulse = Pulse(self._due, self._warmth)
+        body = report(director.cluster, director.actual, director.counters, pulse, now)
         return {
             "pid": os.getpid(),
             "since": self._started[1],

@@ -5,7 +5,8 @@ from contextlib import closing
 
 import pytest
 
-from lvs_nat.checks import tcp
+from lvs_nat.checks import sockets, tcp
+from lvs_nat.checks.kind import Answer, judge, unasked
 from lvs_nat.core.health import Outcome
 from lvs_nat.core.setup import Check, Target
 from lvs_nat.model import Endpoint
@@ -15,9 +16,9 @@ from tests.builders import at
 def ask(endpoint, seconds=5.0):
     """Return the answer to one question, None if there is none within *seconds*."""
     try:
-        asking = tcp.start(tcp.address(Target(endpoint, Check())))
+        asking = tcp.start(sockets.where(Target(endpoint, Check())))
     except OSError as error:
-        return tcp.unasked(error.errno)
+        return unasked(error.errno)
     with closing(asking), select.epoll() as poll:
         poll.register(asking, select.EPOLLOUT)
         for _, events in poll.poll(seconds):
@@ -46,7 +47,7 @@ def test_a_closed_port_refuses(host, family):
     with socket.socket(family) as reserved:
         reserved.bind((host, 0))
 
-        assert ask(here(reserved)) == (Outcome.REFUSED, "connection refused")
+        assert ask(here(reserved)) == Answer(Outcome.REFUSED, "connection refused")
 
 
 def test_a_server_that_takes_no_more_connections_is_silent():
@@ -56,7 +57,9 @@ def test_a_server_that_takes_no_more_connections_is_silent():
 
 
 def test_no_route_is_not_the_servers_fault():
-    assert ask(at("255.255.255.255:80")) == (Outcome.UNKNOWN, "this director has no route to it")
+    assert ask(at("255.255.255.255:80")) == Answer(
+        Outcome.UNKNOWN, "this director has no route to it"
+    )
 
 
 @pytest.mark.parametrize(
@@ -79,4 +82,4 @@ def test_no_route_is_not_the_servers_fault():
     ],
 )
 def test_an_errno_says_whose_fault_it_is(number, outcome):
-    assert tcp.judge(number)[0] is outcome
+    assert judge(number)[0] is outcome

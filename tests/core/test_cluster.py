@@ -1,12 +1,17 @@
+from ipaddress import ip_interface
+
 import pytest
 
-from lvs_nat.core.cluster import Cluster, Row, target
-from lvs_nat.core.health import Health, Outcome, State, Verdict
-from lvs_nat.core.setup import Check, CheckKind, OnStart, ServiceSetup, Setup
-from lvs_nat.model import Counters, Mark
-from tests.builders import RS1, RS2, VIP, WEB, at, real, rules, service, tcp, udp
+from lvs_nat.core.cluster import NO_WAY, Cluster, Row
+from lvs_nat.core.health import Health, Outcome, State, Verdict, Weight
+from lvs_nat.core.questions import Agent, Connect, Nothing
+from lvs_nat.core.setup import Check, OnStart, ServiceSetup, Setup, Target
+from lvs_nat.core.targets import Here
+from lvs_nat.model import Counters
+from tests.builders import RS1, RS2, VIP, WEB, at, real, rules, service, tcp
 
-SETUP = Setup(ServiceSetup(check=Check(fall=2, rise=2)))
+CHECK = Check(fall=2, rise=2)
+SETUP = Setup(ServiceSetup((CHECK,)))
 VERDICTS = {
     "+": Verdict(Outcome.PASS, "connected"),
     "-": Verdict(Outcome.SILENT, "no answer"),
@@ -18,7 +23,7 @@ def heard(cluster, **results):
     """Return the cluster after a letter's verdict a second; rs1="+x" and so on."""
     endpoints = {"rs1": RS1.endpoint, "rs2": RS2.endpoint}
     for server, letters in results.items():
-        who = cluster.members[Row(tcp(VIP), endpoints[server])]
+        [who] = cluster.members[Row(tcp(VIP), endpoints[server])]
         for now, letter in enumerate(letters):
             cluster, _ = cluster.judged([(who, VERDICTS[letter])], float(now))
     return cluster
@@ -98,8 +103,8 @@ def test_services_that_ask_the_same_of_a_server_share_one_target():
 
 def test_a_change_of_state_is_told_once_and_a_verdict_for_a_stranger_is_nothing():
     cluster = heard(Cluster.of(WEB, SETUP, {}), rs1="+")
-    who = cluster.members[Row(tcp(VIP), RS1.endpoint)]
-    stranger = target(SETUP, tcp(VIP), at("192.168.122.99:80"))
+    [who] = cluster.members[Row(tcp(VIP), RS1.endpoint)]
+    stranger = Target(at("192.168.122.99:80"), CHECK)
 
     assert cluster.judged([(who, VERDICTS["+"])], 1.0)[1] == ()
     assert [c.after.state for c in cluster.judged([(who, VERDICTS["-"])], 1.0)[1]] == [
@@ -108,31 +113,18 @@ def test_a_change_of_state_is_told_once_and_a_verdict_for_a_stranger_is_nothing(
     assert cluster.judged([(stranger, VERDICTS["-"])], 1.0)[1] == ()
 
 
-@pytest.mark.parametrize(
-    "name, endpoint, asked",
-    [
-        (tcp(VIP), "192.168.122.10:80", True),
-        (tcp("172.25.0.10:0"), "192.168.122.10:0", False),
-        (udp("172.25.0.10:53"), "192.168.122.10:53", False),
-        (Mark(5), "192.168.122.10:80", False),
-    ],
-)
-def test_a_connection_is_asked_only_of_tcp_servers_with_a_port(name, endpoint, asked):
-    assert (target(SETUP, name, at(endpoint)) is not None) is asked
-
-
 def test_a_service_or_a_server_can_go_unchecked_and_then_serves():
-    unchecked = ServiceSetup(check=Check(kind=CheckKind.NONE))
+    unchecked = ServiceSetup((Check(Nothing()),))
     cluster = Cluster.of(WEB, Setup(unchecked), {})
 
     assert rows(cluster) == (RS1, RS2)
     assert cluster.health(Row(tcp(VIP), RS1.endpoint)) is None
-    one = ServiceSetup(servers={RS1.endpoint: Check(kind=CheckKind.NONE)})
+    one = ServiceSetup(servers={RS1.endpoint: (Check(Nothing()),)})
     assert rows(Cluster.of(WEB, Setup(services={tcp(VIP): one}), {})) == (RS1,)
 
 
 def test_known_health_is_taken_over():
-    who = target(SETUP, tcp(VIP), RS1.endpoint)
+    who = Target(RS1.endpoint, CHECK)
 
     assert rows(Cluster.of(WEB, SETUP, {who: Health(State.UP)})) == (RS1,)
 
@@ -163,7 +155,7 @@ def test_what_the_last_director_knew_to_serve_serves_on_where_the_kernel_holds_i
 
 def test_a_server_known_to_be_down_must_rise_and_one_not_known_passes_once():
     cluster = Cluster.of(WEB, SETUP, {})
-    down = {cluster.members[Row(tcp(VIP), RS1.endpoint)]: Health(State.DOWN)}
+    down = {Target(RS1.endpoint, CHECK): Health(State.DOWN)}
     recalled = cluster.recalling(down, {})
 
     assert rows(heard(recalled, rs1="+", rs2="+")) == (RS2,)
@@ -172,6 +164,117 @@ def test_a_server_known_to_be_down_must_rise_and_one_not_known_passes_once():
 
 def test_a_reload_keeps_the_health_of_servers_that_are_asked_more_seldom_now():
     cluster = heard(Cluster.of(WEB, SETUP, {}), rs1="+--", rs2="+")
-    slower = Setup(ServiceSetup(check=Check(interval=9.0)))
+    slower = Setup(ServiceSetup((Check(interval=9.0),)))
 
     assert rows(cluster.reloaded(WEB, slower)) == rows(cluster)
+
+
+HERE = Here(frozenset({ip_interface("172.25.0.10/24"), ip_interface("192.168.122.100/24")}))
+WEIGHTLESS = real("192.168.122.10:80", 0)
+
+
+def on_the_way(*verdicts, cluster=None, until=10.0):
+    """Return the cluster once rs1 was told of by *verdicts*: p plainly, w for its way back."""
+    cluster = cluster or Cluster.of(WEB, SETUP, {}, HERE)
+    for key in cluster.members:
+        for who in cluster.members[key]:
+            cluster, _ = cluster.judged([(who, VERDICTS["+"])], 0.0)
+    plain, way = cluster.members[Row(tcp(VIP), RS1.endpoint)]
+    for now, (about, letter) in enumerate(verdicts, 1):
+        asked = plain if about == "p" else way
+        cluster, _ = cluster.judged([(asked, VERDICTS[letter])], float(now))
+    return cluster
+
+
+@pytest.mark.parametrize(
+    "verdicts, expected",
+    [
+        ((), (RS1, RS2)),
+        (("w-",), (RS1, RS2)),
+        (("w-", "w-"), (WEIGHTLESS, RS2)),
+        (("w-", "w-", "w+", "w+"), (RS1, RS2)),
+        # A refusal has found its way back.
+        (("wx", "wx"), (RS1, RS2)),
+        # While the server does not answer the director either, silence is its own.
+        (("p-", "w-", "w-"), (RS1, RS2)),
+        (("px", "px", "wx", "wx"), (RS2,)),
+        (("px", "px", "w-", "w-", "p+", "p+"), (RS1, RS2)),
+    ],
+)
+def test_a_server_whose_answers_do_not_come_back_takes_no_client(verdicts, expected):
+    assert rows(on_the_way(*verdicts)) == expected
+
+
+def test_what_is_wrong_with_the_way_back_is_said_in_words():
+    cluster = on_the_way("w-", "w-")
+
+    assert cluster.health(Row(tcp(VIP), RS1.endpoint)).last.words == NO_WAY
+
+
+def watched(cluster, looks):
+    """Return the cluster after looks at (time, packets that have come out of rs1)."""
+    for now, packets in looks:
+        counters = {Row(tcp(VIP), RS1.endpoint): Counters(packets_out=packets)}
+        cluster = cluster.watched(counters, now)
+    return cluster
+
+
+def test_where_packets_come_out_all_the_same_the_server_serves_on():
+    cluster = on_the_way("w-", "w-")  # at 2 s
+    old = watched(cluster, [(2.1, 40), (4.0, 90)])  # counted late, may have come out before
+    new = watched(old, [(5.0, 90), (6.0, 130)])
+
+    assert rows(old) == (WEIGHTLESS, RS2)
+    assert rows(watched(old, [(5.0, 90), (9.0, 90)])) == (RS2,)
+    assert rows(new) == (RS1, RS2)
+    assert new.flowing == {Row(tcp(VIP), RS1.endpoint)}
+    assert new.health(Row(tcp(VIP), RS1.endpoint)).state is State.UP
+
+
+def test_the_last_server_is_not_quiesced_on_a_suspicion_of_its_way_back():
+    alone = rules(service(VIP, RS1))
+    cluster = on_the_way("w-", "w-", cluster=Cluster.of(alone, SETUP, {}, HERE))
+
+    assert rows(cluster) == (RS1,)
+    assert rows(watched(cluster, [(5.0, 40), (9.0, 40)])) == ()
+
+
+def test_a_virtual_address_that_arrives_takes_no_server_out_before_a_verdict():
+    cluster = heard(Cluster.of(WEB, SETUP, {}), rs1="+", rs2="+")
+    moved = cluster.moved(HERE).presuming(WEB.services, 5.0)
+
+    assert cluster.moved(cluster.here) is cluster
+    assert sum(who.path for who in moved.healths) == 2
+    assert rows(moved) == (RS1, RS2)
+    assert not any(who.path for who in moved.moved(Here()).healths)
+
+
+BOTH = Setup(ServiceSetup((CHECK, Check(Connect(), fall=2))))
+
+
+def test_of_several_checks_all_must_pass():
+    cluster = Cluster.of(WEB, BOTH, {})
+    first, second = cluster.members[Row(tcp(VIP), RS1.endpoint)]
+    cluster, _ = cluster.judged([(first, VERDICTS["+"])], 0.0)
+    both, _ = cluster.judged([(second, VERDICTS["+"])], 0.0)
+    fallen, _ = both.judged([(second, VERDICTS["x"])] * 2, 1.0)
+
+    assert [rows(it) for it in (cluster, both, fallen)] == [(), (RS1,), ()]
+    assert fallen.health(Row(tcp(VIP), RS1.endpoint)).last.words == "refused"
+
+
+def test_a_server_gets_the_weight_that_it_asks_for():
+    cluster = Cluster.of(WEB, Setup(ServiceSetup((Check(Agent(), port=99),))), {})
+    [who] = cluster.members[Row(tcp(VIP), RS2.endpoint)]
+    for weight, expected in [
+        (None, 10),
+        (Weight(0.5), 5),
+        (Weight(0.52), 5),  # too near to be worth a write
+        (Weight(0.0), 0),
+        (Weight(0.01), 1),
+        (Weight(7, share=False), 7),
+        (None, 10),
+    ]:
+        verdict = Verdict(Outcome.PASS, "ready", weight=weight)
+        cluster, _ = cluster.judged([(who, verdict)], 1.0)
+        assert [row.weight for row in rows(cluster)] == [expected]

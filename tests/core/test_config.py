@@ -1,3 +1,4 @@
+from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
@@ -5,17 +6,19 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from lvs_nat.core.config import parse, strangers
-from lvs_nat.core.settings import KEYS
+from lvs_nat.core.questions import Nothing
+from lvs_nat.core.settings import KEYS, QUESTION_KEYS
 from lvs_nat.core.setup import (
     Check,
-    CheckKind,
     Drift,
     OnFailure,
     OnStart,
     OnStop,
+    OnUnknown,
     Own,
     ServiceSetup,
     Setup,
+    Way,
 )
 from lvs_nat.errors import ConfigError
 from lvs_nat.model import (
@@ -59,6 +62,12 @@ def test_every_setting_of_the_director_is_taken():
         "fast = .5",
         "fall = 3",
         "rise = 4",
+        "down_interval = 9",
+        "on_unknown = down",
+        "port = 8080",
+        "address = 10.1.1.1",
+        "from = 10.1.1.2",
+        "interface = eth1",
         "on_failure = quiesce",
         "remove_after = 5",
         "on_start = trust",
@@ -68,9 +77,12 @@ def test_every_setting_of_the_director_is_taken():
         "sysctl = no",
     )
 
-    check = Check(CheckKind.NONE, 2.0, 1.5, 0.5, 3, 4)
+    check = Check(
+        Nothing(), 2.0, 1.5, 0.5, 3, 4, 9.0, OnUnknown.DOWN, 8080,
+        ip_address("10.1.1.1"), ip_address("10.1.1.2"), Way(interface="eth1"),
+    )  # fmt: skip
     assert parse(text, "") == Setup(
-        ServiceSetup(check, OnFailure.QUIESCE, 5.0),
+        ServiceSetup((check,), OnFailure.QUIESCE, 5.0),
         {},
         OnStart.TRUST,
         OnStop.KEEP,
@@ -94,17 +106,17 @@ def test_a_check_is_inherited_setting_by_setting():
         "  check = none",
     )
 
-    default = ServiceSetup(Check(fall=3), remove_after=9.0)
+    default = ServiceSetup((Check(fall=3),), remove_after=9.0)
     assert parse(text, "") == Setup(
         default,
         {
             WEB: ServiceSetup(
-                Check(fall=3, timeout=0.5),
+                (Check(fall=3, timeout=0.5),),
                 OnFailure.REMOVE,
                 9.0,
-                {RS1: Check(fall=3, timeout=0.5, rise=5)},
+                {RS1: (Check(fall=3, timeout=0.5, rise=5),)},
             ),
-            Mark(5, 6): ServiceSetup(Check(CheckKind.NONE, fall=3), remove_after=9.0),
+            Mark(5, 6): ServiceSetup((Check(Nothing(), timeout=3.0, fall=3),), remove_after=9.0),
         },
     )
 
@@ -118,8 +130,8 @@ def test_counting_never_slows_the_probes_of_a_service_that_is_asked_often():
     )
 
     setup = parse(text, "")
-    assert setup.default.check == Check(interval=0.1, fast=0.1)
-    assert setup.services[WEB].check == Check(interval=10.0)
+    assert setup.default.checks == (Check(interval=0.1, fast=0.1),)
+    assert setup.services[WEB].checks == (Check(interval=10.0),)
 
 
 @pytest.mark.parametrize(
@@ -135,7 +147,7 @@ def test_a_real_server_with_an_ipv6_address_is_written_plainly(marker):
     text = lines("[services]", "[[tcp [fd00::1]:80]]", marker, "fall = 7")
 
     name = Listener(Transport.TCP, Endpoint.parse("[fd00::1]:80"))
-    assert parse(text, "").services == {name: ServiceSetup(servers={RS6: Check(fall=7)})}
+    assert parse(text, "").services == {name: ServiceSetup(servers={RS6: (Check(fall=7),)})}
 
 
 @pytest.mark.parametrize(
@@ -169,7 +181,7 @@ def test_a_service_is_named_as_it_is_spelled(name):
     ],
 )
 def test_a_time_may_have_a_unit(value, seconds):
-    assert parse(f"interval = {value}\nfast = 0.02", "").default.check.interval == seconds
+    assert parse(f"interval = {value}\nfast = 0.02", "").default.checks[0].interval == seconds
 
 
 @pytest.mark.parametrize("value", ["yes", "Yes", "true", "on", '"yes"'])
@@ -206,7 +218,7 @@ UNNAMED = (
         ("rise = 101", "rise = 101 is not a whole number from 1 to 100"),
         ("rise = 1.5", "rise = 1.5 is not a whole number from 1 to 100"),
         ("rise = %(HOME)s", "rise = %(HOME)s is not a whole number from 1 to 100"),
-        ("check = tpc", "check = tpc is none of tcp, none; did you mean tcp?"),
+        ("check = tpc", "check = tpc is no check; did you mean tcp?"),
         ("on_stop = forget", "on_stop = forget is none of clear, keep"),
         ("sysctl = maybe", "sysctl = maybe is neither yes nor no"),
         ("intervall = 1", "there is no setting intervall; did you mean interval?"),
@@ -251,7 +263,9 @@ def test_a_wrong_line_below_a_service_is_told_with_what_to_write_instead(line, c
 
 @pytest.mark.parametrize("name", ["udp 1.2.3.4:53", "sctp 1.2.3.4:9", "fwmark 5"])
 def test_a_tcp_check_of_something_else_is_refused_where_it_is_asked_for(name):
-    complaint = "check = tcp says nothing about a service that is not TCP; write check = none"
+    complaint = (
+        "check = tcp says nothing about a service that is not TCP; name a port, or write none"
+    )
 
     assert wrong("[services]", f"[[{name}]]", "check = tcp", "[[[1.1.1.1:5]]]", "check = tcp") == [
         f"lvs-nat.conf:3: {complaint}",
@@ -357,18 +371,33 @@ def test_the_sample_shows_every_setting_with_its_default():
     setup = parse("\n".join(bared), "")
     assert (setup.default, setup.services) == (
         ServiceSetup(),
-        {WEB: ServiceSetup(servers={RS1: Check()})},
+        {WEB: ServiceSetup(servers={RS1: (Check(),)})},
     )
     assert setup == Setup(services=setup.services)
-    shown = [line.split(" =")[0] for line in bared if " = " in line and not line.startswith("#")]
-    assert shown == [key for keys in KEYS for key in keys]
+    top = bared[: bared.index("[services]")]
+    service = bared[bared.index("[services]") : bared.index("[checks]")]
+    defaults = [key for key in KEYS[0] if key in given(top)]
+    assert given(top) == defaults
+    assert given(service) == [key for keys in KEYS[2:] for key in keys if key in defaults]
+    silent = {key.split(" =")[0] for key in QUESTION_KEYS} | NO_DEFAULT
+    assert set(KEYS[0]) - set(defaults) == silent
+    assert silent <= set(given(bared[bared.index("[checks]") :]))
+
+
+NO_DEFAULT = {"down_interval", "port", "address", "interface"}
+
+
+def given(lines):
+    """Return the settings that *lines* give a value."""
+    return [line.split(" =")[0] for line in lines if " = " in line and not line.startswith("#")]
 
 
 def test_the_sample_explains_every_setting_of_the_director():
     text = SAMPLE.read_text().splitlines()
-    settings = [number for number, line in enumerate(text) if uncommented(line) != line]
+    top = text[: text.index("#[services]")]
+    settings = [number for number, line in enumerate(top) if uncommented(line) != line]
 
-    for number in settings[: len(KEYS[0])]:
+    for number in settings:
         assert text[number - 1].startswith("# "), text[number]
 
 

@@ -14,7 +14,8 @@ from lvs_nat.core.plan import (
     StartDaemon,
     plan,
 )
-from lvs_nat.core.setup import Check, CheckKind, Drift, Own, ServiceSetup, Setup, Target
+from lvs_nat.core.questions import Nothing
+from lvs_nat.core.setup import Check, Drift, Own, ServiceSetup, Setup, Target
 from lvs_nat.daemon.director import SECOND_LOOK, Director
 from lvs_nat.errors import KernelError
 from lvs_nat.model import SyncDaemon, SyncRole
@@ -38,7 +39,7 @@ class Story:
 
     def hears(self, row, *verdicts):
         for verdict in verdicts:
-            self.director.hear([(Target(row.endpoint, Setup().default.check), verdict)])
+            self.director.hear([(Target(row.endpoint, Check()), verdict)])
         return self
 
     def serving(self):
@@ -270,15 +271,15 @@ def test_a_sync_daemon_that_no_rule_ever_named_is_left_alone():
 
 def test_a_reload_with_other_timings_keeps_every_server_whatever_its_first_verdict():
     story = Story().serving().looks()
-    slower = Setup(ServiceSetup(check=Check(interval=5.0)))
+    slower = Setup(ServiceSetup((Check(interval=5.0),)))
     story.director.reload(WEB, slower)
-    story.director.hear([(Target(RS1.endpoint, slower.default.check), REFUSED)])
+    story.director.hear([(Target(RS1.endpoint, Check(interval=5.0)), REFUSED)])
 
     assert story.looks().table == WEB.services
 
 
 def test_a_reload_that_begins_to_check_a_server_takes_it_out_after_no_less_than_fall_failures():
-    unchecked = Setup(ServiceSetup(check=Check(kind=CheckKind.NONE)))
+    unchecked = Setup(ServiceSetup((Check(Nothing()),)))
     story = Story(setup=unchecked).looks()
     before = story.table
     story.director.reload(WEB, Setup())

@@ -7,7 +7,9 @@ import pytest
 
 from lvs_nat.core import wire
 from lvs_nat.core.health import Outcome, Verdict
-from lvs_nat.core.setup import Check, CheckKind, Target
+from lvs_nat.core.orders import Hearing
+from lvs_nat.core.questions import Nothing
+from lvs_nat.core.setup import Check, Target
 from lvs_nat.daemon.link import QUIET, Link, Probed, ProberLost, ProberTrouble
 from tests.builders import at
 
@@ -30,6 +32,7 @@ class Peer:
 
     def __init__(self, line):
         self.line = line
+        self._hearing = Hearing()
 
     def tells(self, generation, *told):
         for record, _ in wire.pack_verdicts(generation, told):
@@ -40,20 +43,13 @@ class Peer:
 
     def orders(self):
         """Return what it has been ordered, as (generation, targets), one for each order."""
-        heard = []
-        for order in self._heard():
-            if order.first == 0:
-                heard.append((order.generation, []))
-            heard[-1][1].extend(order.targets)
-        return heard
+        heard = (self._hearing.take(record) for record in self.records())
+        return [whole for whole in heard if whole is not None]
 
-    def parts(self):
-        return [order.targets for order in self._heard()]
-
-    def _heard(self):
+    def records(self):
         while True:
             try:
-                yield wire.unpack_order(self.line.recv(wire.RECORD))
+                yield self.line.recv(wire.RECORD)
             except BlockingIOError:
                 return
 
@@ -96,7 +92,7 @@ def test_a_target_is_ordered_once_and_only_if_it_has_a_check(line):
     link, peer = line
     peer.says(wire.HELLO)
     link.events()
-    link.ask([A, B, A, Target(C.endpoint, Check(CheckKind.NONE))])
+    link.ask([A, B, A, Target(C.endpoint, Check(Nothing()))])
 
     assert peer.orders() == [(1, [A, B])]
 
@@ -155,13 +151,14 @@ def test_an_order_that_the_line_has_no_room_for_is_sent_as_it_gets_some(line):
     link.events()
     link.ask(MANY)
     assert not readable(link)
-    heard = rounds = 0
-    while heard < len(MANY):
-        heard += sum(len(part) for part in peer.parts())
-        assert readable(link) is (heard < len(MANY))
+    heard, rounds = [], 0
+    while not heard:
+        heard = peer.orders()
+        assert readable(link) is not heard
         assert link.events() == ()
         rounds += 1
 
+    assert heard == [(1, MANY)]
     assert rounds > 1
 
 

@@ -13,6 +13,7 @@ import pytest
 from lvs_nat.core import wire
 from lvs_nat.core.cluster import Cluster
 from lvs_nat.core.health import Outcome, Verdict
+from lvs_nat.core.orders import Hearing
 from lvs_nat.core.plan import AddDestination, SetService
 from lvs_nat.core.setup import Setup
 from lvs_nat.core.spelling import spell
@@ -110,6 +111,7 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 def vouch(line, ended):
     """Be a prober to whom every server is well."""
+    hearing = Hearing()
     with line:
         line.send(wire.HELLO)
         while not ended.is_set():
@@ -118,9 +120,12 @@ def vouch(line, ended):
             record = line.recv(wire.RECORD)
             if not record:
                 return
-            order = wire.unpack_order(record)
-            told = [wire.Told(number, WELL, 1.0) for number in range(order.total)]
-            for answer, _ in wire.pack_verdicts(order.generation, told):
+            order = hearing.take(record)
+            if order is None:
+                continue
+            generation, targets = order
+            told = [wire.Told(number, WELL, 1.0) for number in range(len(targets))]
+            for answer, _ in wire.pack_verdicts(generation, told):
                 line.send(answer)
 
 

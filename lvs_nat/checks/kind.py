@@ -1,0 +1,103 @@
+"""What a kind of check is made of, and the words that all kinds share."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
+
+from lvs_nat.core.health import Outcome, Weight
+from lvs_nat.core.setup import Target
+
+
+class Answer(NamedTuple):
+    """How a question ended, in words for the operator; weight is what the server asks for."""
+
+    outcome: Outcome
+    words: str
+    weight: Weight | None = None
+
+
+class Asking(Protocol):
+    """A question under way, waiting on one descriptor.
+
+    Questions with more than one step have an attribute *events* as well: which events of the
+    descriptor, EPOLLIN or EPOLLOUT, the next step waits for.
+    """
+
+    def fileno(self) -> int: ...
+
+    def close(self) -> None: ...
+
+
+class Sentinel(Protocol):
+    """Something that tells at once when it is time to ask a server again.
+
+    Its descriptor, -1 while it has none, is polled for input and errors; at each event
+    `stirred` is called, and says whether to ask.  `passed` is called whenever the server has
+    passed, and may open what is to be watched.
+    """
+
+    def fileno(self) -> int: ...
+
+    def stirred(self) -> bool: ...
+
+    def passed(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class Kind(NamedTuple):
+    """One kind of check.
+
+    prepare is called once for a target; start with what it returned, for every probe: it
+    returns a question under way, or an Answer where that is known at once, or raises OSError.
+    A question without steps is polled for EPOLLOUT, one with steps for its own *events*, both
+    for errors.  proceed is called with the poll's events until it returns an answer; it must
+    never block.  unasked says what the errno of an OSError that either raised means.  overdue,
+    where there is one, is asked for the answer when the deadline has passed; it returns None
+    where silence means what it means for all kinds.  sentinel makes what watches between
+    probes, from what prepare returned.
+    """
+
+    prepare: Callable[[Target], Any]
+    start: Callable[[Any], Any]
+    proceed: Callable[[Any, int], Answer | None]
+    steps: bool = False
+    overdue: Callable[[Any], Answer | None] | None = None
+    sentinel: Callable[[Any], Sentinel] | None = None
+
+
+# Our own shortage or fault: it says nothing about the server.  EPERM is a packet filter on
+# this machine's own way out, EACCES a route of type "prohibit".
+OURS = frozenset(
+    {
+        errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL,
+        errno.EADDRINUSE, errno.EACCES, errno.EPERM, errno.ENETDOWN, errno.EAGAIN, errno.EINTR,
+        errno.EAFNOSUPPORT, errno.EINVAL, errno.ENODEV,
+    }
+)  # fmt: skip
+# Nobody there: a router said so, or nobody on the wire has the address.
+SILENCE = frozenset({errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.ETIMEDOUT})
+
+
+def unasked(number: int) -> Answer:
+    """Return what it means that a question could not be started, or go on, with this errno.
+
+    Without a route no packet has left: our own link is down or our routes are wrong, and to
+    throw servers out for that would only break the connections that outlive it.
+    """
+    if number == errno.ENETUNREACH:
+        return Answer(Outcome.UNKNOWN, "this director has no route to it")
+    return judge(number)
+
+
+def judge(number: int) -> Answer:
+    """Return what an errno that ended the attempt says about the server."""
+    words = os.strerror(number).lower()
+    if number == errno.ECONNREFUSED:
+        return Answer(Outcome.REFUSED, words)
+    if number in OURS:
+        return Answer(Outcome.UNKNOWN, f"this director could not ask: {words}")
+    return Answer(Outcome.SILENT if number in SILENCE else Outcome.FAIL, words)

@@ -1,0 +1,68 @@
+"""Sockets that ask real servers are made: towards an endpoint, from where the check says."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import struct
+from typing import NamedTuple
+
+from lvs_nat.core.setup import Target
+
+FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
+ABORT = struct.pack("ii", 1, 0)  # struct linger: closing sends a reset
+# linux/in.h: binding chooses an address and leaves the port to connect(), so that thousands
+# of probes from one address share its ports (since Linux 4.2).
+IP_BIND_ADDRESS_NO_PORT = 24
+
+
+class Where(NamedTuple):
+    """Whom to ask and from where, as the socket calls take it; None and b"" for anywhere."""
+
+    family: int
+    place: tuple[str, int]
+    source: tuple[str, int] | None = None
+    interface: bytes = b""
+
+
+def where(target: Target) -> Where:
+    """Return whom `make` is to ask for *target*."""
+    endpoint, way = target.endpoint, target.check.way
+    return Where(
+        FAMILIES[endpoint.address.version],
+        (str(endpoint.address), endpoint.port),
+        (str(way.source), 0) if way.source else None,
+        way.interface.encode(),
+    )
+
+
+def make(towards: Where, kind: int = socket.SOCK_STREAM) -> socket.SocketType:
+    """Return a non-blocking socket that will ask from where it should; raise OSError if not.
+
+    It is the type beneath socket.socket, which is made and closed in half the time.
+    """
+    made = socket.SocketType(towards.family, kind | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+    if towards.source or towards.interface:
+        try:
+            _direct(made, towards)
+        except OSError:
+            made.close()
+            raise
+    return made
+
+
+def _direct(made: socket.SocketType, towards: Where) -> None:
+    if towards.interface:
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, towards.interface + b"\0")
+    if towards.source:
+        made.setsockopt(socket.IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1)
+        made.bind(towards.source)
+
+
+def connect(asking: socket.SocketType, place: tuple[str, int]) -> None:
+    """Begin to connect; raise OSError, the socket closed, where that has failed at once."""
+    number = asking.connect_ex(place)
+    if number and number != errno.EINPROGRESS:
+        asking.close()
+        raise OSError(number, os.strerror(number))
