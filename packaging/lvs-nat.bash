@@ -27,11 +27,15 @@ _lvs_nat() {
     esac
     case $command in
         "")
-            _lvs_nat_words "start stop restart try-restart reload force-reload status save
-                configtest rules run demo --help --version"
+            _lvs_nat_words "start stop restart try-restart reload force-reload status drain
+                disable enable weight save configtest rules run demo --help --version"
             return ;;
         stop) options+=" --unless-restarting" ;;
         status) options+=" --json --checks" ;;
+        drain) options+=" --service --timeout --wait --for --force --json" ;;
+        disable) options+=" --service --for --force --json" ;;
+        enable) options+=" --service --json" ;;
+        weight) options+=" --service --force --json" ;;
         demo) options+=" --keep --colour" ;;
     esac
     if [ "$command" = rules ] && [ "${cur#-}" = "$cur" ]; then

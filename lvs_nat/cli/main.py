@@ -22,11 +22,25 @@ COMMANDS = {
     "reload": "go over to the saved files; servers that stay keep their connections",
     "force-reload": "the same as reload",
     "status": "show services and real servers, and how they fare",
+    "drain": "send a real server no new clients; those it has may finish",
+    "disable": "take a real server out of service at once",
+    "enable": "let a real server serve again",
+    "weight": "set the weight of a real server in what runs",
     "save": "write the running rules to the rule file",
     "configtest": "tell every problem of every file, and touch nothing",
     "rules": "show the table that a rule file means, as ipvsadm -S -n spells it",
     "run": "run in the foreground, for systemd",
     "demo": "show the tutorial's lab live, in namespaces of its own",
+}
+
+
+# Commands that another one's module tells.
+MODULES = {
+    "try-restart": "restart",
+    "force-reload": "reload",
+    "disable": "drain",
+    "enable": "drain",
+    "weight": "drain",
 }
 
 
@@ -75,9 +89,7 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
 
 
 def _module(command: str) -> str:
-    return "lvs_nat.cli." + {"try-restart": "restart", "force-reload": "reload"}.get(
-        command, command
-    )
+    return f"lvs_nat.cli.{MODULES.get(command, command)}"
 
 
 if __name__ == "__main__":

@@ -23,6 +23,18 @@ def common() -> argparse.ArgumentParser:
     return parser
 
 
+def seconds(text: str) -> float:
+    """Read 90, 500ms, 1.5s or 2m as seconds; at most a year."""
+    from configobj.validate import ValidateError
+
+    from lvs_nat.core import values
+
+    try:
+        return values.seconds(text, "0", "31536000")
+    except ValidateError as error:
+        raise argparse.ArgumentTypeError(f"{text} {error}") from error
+
+
 def paths(args: argparse.Namespace) -> Paths:
     """Return where everything lies for this command line."""
     default = defaults()

@@ -76,9 +76,11 @@ def _service(service: dict[str, Any], colour: bool, checks: bool) -> list[str]:
     head = f"{service['protocol'].upper()} {service['address']} {service['scheduler']}"
     if service["persistence"]:
         head += f" persistent {service['persistence']}"
+    if not service["available"]:
+        head += "  (too few real servers)"
     rows = [
         (
-            server["address"],
+            server["address"] + (" (sorry)" if server["sorry"] else ""),
             _state(server),
             _weight(server),
             f"{server['active_connections']}/{server['inactive_connections']}",
@@ -96,6 +98,7 @@ def _service(service: dict[str, Any], colour: bool, checks: bool) -> list[str]:
             cells[1] = f"\033[{COLOURS[server['state']]}m{cells[1]}\033[0m"
         lines.append(("  " + "  ".join(cells)).rstrip())
         if server:
+            lines += _remarks(server)
             lines += _checks(server) if checks else _apart(server)
     return ["", head, *lines]
 
@@ -108,6 +111,19 @@ def _apart(server: dict[str, Any]) -> list[str]:
         for check in checks
         if check["state"] != server["state"]
     ]
+
+
+def _remarks(server: dict[str, Any]) -> list[str]:
+    """Return a line for what else decides about a server: the operator, the panic guard."""
+    remarks = [server["remark"]] if server["remark"] else []
+    if wish := server["wish"]:
+        words = f"{wish['wish']} by the operator"
+        if wish["cut_in"]:
+            words += f", connections are cut in {_span(wish['cut_in'])}"
+        if wish["ends_in"] is not None:
+            words += f", enabled again in {_span(wish['ends_in'])}"
+        remarks.append(words)
+    return [f"    {words}" for words in remarks]
 
 
 def _checks(server: dict[str, Any]) -> list[str]:

@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 from lvs_nat.core.configfile import Place, Reading
 from lvs_nat.core.phrasing import SETTINGS, USES, Wrong, questions
 from lvs_nat.core.questions import SHORT
-from lvs_nat.core.settings import CHECK, TIMING, near
+from lvs_nat.core.settings import CHECK, TIMING
 from lvs_nat.core.setup import Check, OnUnknown, Way
 from lvs_nat.core.targets import STREAMS
+from lvs_nat.core.values import near
 
 # What a request may take, in seconds, where no time-out is given: a server has work with it.
 REQUEST = 3.0

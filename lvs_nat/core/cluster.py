@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from itertools import chain
+from typing import NamedTuple, TypeVar
 
-from lvs_nat.core.health import Health, Outcome, State, Verdict, joined, step
-from lvs_nat.core.pool import Departure, depart, leave, row
+from lvs_nat.core.health import SERVING, Health, State, joined
+from lvs_nat.core.leaving import Departure, leave
+from lvs_nat.core.pool import Choice, Stand, Wish, choose, serves, share
 from lvs_nat.core.setup import OnStart, Setup, Target
 from lvs_nat.core.targets import Here, targets
-from lvs_nat.model import Counters, Destination, Endpoint, Ruleset, ServiceName, Table
+from lvs_nat.core.wishes import Wanted, Wishes, lasting, wanted
+from lvs_nat.model import Counters, Destination, Endpoint, Ruleset, Service, ServiceName, Table
 
 
 class Row(NamedTuple):
@@ -20,18 +23,10 @@ class Row(NamedTuple):
     endpoint: Endpoint
 
 
-class Change(NamedTuple):
-    """One real server's health before and after a verdict that is news."""
-
-    target: Target
-    before: Health
-    after: Health
-
-
 Traffic = Mapping[tuple[ServiceName, Endpoint], Counters]
 
+Kept = TypeVar("Kept")
 NOWHERE = Here()
-NO_WAY = "no return path: is this director its default gateway?"
 
 
 @dataclass(frozen=True)
@@ -40,7 +35,10 @@ class Cluster:
 
     rules is what is running: the saved rules with the edits adopted since.  members names
     the targets of each row, none where nothing checks it; beside those that are asked of the
-    same rows as the question for a client's way back.
+    same rows as the question for a client's way back.  sorries are the targets of the sorry
+    servers, wishes what the operator wants.  ramps says since when a server is coming back
+    slowly, lost which services have too few servers, suspected since when the director takes
+    its own link for the one that is broken; these are monotonic seconds.
     """
 
     rules: Ruleset
@@ -50,6 +48,11 @@ class Cluster:
     departures: Mapping[Row, Departure] = field(default_factory=dict)
     beside: Mapping[Target, tuple[Target, ...]] = field(default_factory=dict)
     here: Here = NOWHERE
+    sorries: Mapping[Row, tuple[Target, ...]] = field(default_factory=dict)
+    wishes: Wishes = field(default_factory=dict)
+    ramps: Mapping[Row, float] = field(default_factory=dict)
+    lost: frozenset[ServiceName] = frozenset()
+    suspected: float | None = None
 
     @classmethod
     def of(
@@ -66,14 +69,21 @@ class Cluster:
             for endpoint, destination in service.destinations.items()
         }
         trusted = Health(State.UP) if setup.on_start is OnStart.TRUST else Health()
-        asked = dict.fromkeys(who for all_ in members.values() for who in all_)
+        sorries = {
+            Row(name, endpoint): targets(setup, name, Destination(endpoint), here)
+            for name, service in rules.services.items()
+            for endpoint in setup.service(name).sorry
+            if endpoint not in service.destinations
+        }
+        every = chain(members.values(), sorries.values())
+        asked = dict.fromkeys(who for all_ in every for who in all_)
         known = {who: healths.get(who, trusted) for who in asked}
         beside: dict[Target, tuple[Target, ...]] = {}
-        for all_ in members.values():
+        for all_ in chain(members.values(), sorries.values()):
             others = tuple(who for who in all_ if not who.path)
             for who in all_[len(others) :]:
                 beside[who] = (*beside.get(who, ()), *others)
-        return cls(rules, setup, members, known, beside=beside, here=here)
+        return cls(rules, setup, members, known, beside=beside, here=here, sorries=sorries)
 
     def reloaded(self, rules: Ruleset, setup: Setup) -> Cluster:
         """Return the cluster of new rules; servers that stay keep the health they had.
@@ -86,8 +96,15 @@ class Cluster:
             who: self.healths.get(who) or alike.get(who.asked, health)
             for who, health in cluster.healths.items()
         }
-        kept = {key: value for key, value in self.departures.items() if key in cluster.members}
-        return replace(cluster, healths=healths, departures=kept)
+        return replace(
+            cluster,
+            healths=healths,
+            departures=_of(self.departures, cluster.members),
+            ramps=_of(self.ramps, cluster.members),
+            wishes=self.wishes,
+            lost=self.lost & rules.services.keys(),
+            suspected=self.suspected,
+        )
 
     def moved(self, here: Here) -> Cluster:
         """Return the cluster on a machine whose addresses have changed; itself if not."""
@@ -132,73 +149,49 @@ class Cluster:
     def meant(self, key: Row) -> Destination:
         return self.rules.services[key.service].destinations[key.endpoint]
 
-    def judged(
-        self, verdicts: Sequence[tuple[Target, Verdict]], now: float
-    ) -> tuple[Cluster, tuple[Change, ...]]:
-        """Return the cluster once *verdicts* are known, and each change that they made.
+    def returning(self, rows: Iterable[Row], now: float) -> Cluster:
+        """Let *rows* come back slowly, where their service wants that and others serve."""
+        ramps = dict(self.ramps)
+        for key in rows:
+            if self.setup.service(key.service).slow_start:
+                others = self.rules.services[key.service].destinations.keys() - {key.endpoint}
+                if any(serves(self.stand(Row(key.service, it), now)) for it in others):
+                    ramps[key] = now
+        return replace(self, ramps=ramps) if ramps != self.ramps else self
 
-        A change is one of state or weight, or that a server can be asked no more: as many
-        verdicts in a row as make others fall have told nothing.
-        """
-        healths = dict(self.healths)
-        changes = []
-        for who, verdict in verdicts:
-            before = healths.get(who)
-            if before is None:
-                continue  # asked before a reload took it away
-            if who.path:
-                found = self._way(who, verdict, healths)
-                if found is None:
-                    continue
-                verdict = found
-            healths[who] = after = step(before, verdict, now, who.check)
-            moved = after.state is not before.state or after.weight != before.weight
-            if moved or after.unknowns == who.check.fall:
-                changes.append(Change(who, before, after))
-        cluster = replace(self, healths=healths)
-        fallen = {change.target for change in changes if change.before.serving}
-        if changes or any(verdict.outcome is Outcome.REFUSED for _, verdict in verdicts):
-            cluster = cluster._departing(fallen, now)
-        return cluster, tuple(changes)
+    def wished(self, wishes: Wishes, now: float) -> Cluster:
+        """Return the cluster with other wishes of the operator; who is let in comes slowly."""
+        before = {key for key in self.members if self._wish(key, now) is not Wish.NOTHING}
+        cluster = replace(self, wishes=wishes)
+        back = [key for key in before if cluster._wish(key, now) is Wish.NOTHING]
+        return cluster.returning(back, now)
 
-    def _way(
-        self, who: Target, verdict: Verdict, healths: Mapping[Target, Health]
-    ) -> Verdict | None:
-        """Return what a question from the virtual address says of the way back; None: nothing.
+    def counted(self, now: float) -> Cluster:
+        """Return the cluster with its quorums counted anew, and without what has ended."""
+        ramps = {
+            key: since
+            for key, since in self.ramps.items()
+            if share(since, self.setup.service(key.service).slow_start, now) < 1.0
+        }
+        cluster = self if ramps == self.ramps else replace(self, ramps=ramps)
+        if (left := lasting(self.wishes, now)) is not self.wishes:
+            cluster = cluster.wished(left, now)
+        lost = frozenset(name for name in self._strict if not cluster.choice(name, now).quorate)
+        return cluster if lost == self.lost else replace(cluster, lost=lost)
 
-        A refusal has found its way.  While the server does not answer the director either,
-        silence is its own.
-        """
-        if verdict.outcome is Outcome.REFUSED:
-            return Verdict(Outcome.PASS, "its answers come back", verdict.latency)
-        if verdict.outcome in (Outcome.PASS, Outcome.UNKNOWN):
-            return verdict
-        if any(healths[other].state is not State.UP for other in self.beside[who]):
-            return None
-        return replace(verdict, words=NO_WAY)
-
-    def _departing(self, fallen: set[Target], now: float) -> Cluster:
-        """Let servers go that have just *fallen*; forget the leaving of those that are back."""
-        departures = {}
-        for key, all_ in self.members.items():
-            failed = [who for who in all_ if not self.healths[who].serving]
-            if not failed:
-                continue
-            known = self.departures.get(key)
-            if known or not fallen.isdisjoint(failed):
-                worst = joined([self.healths[who] for who in failed])
-                first = depart(key.service, worst, self.setup.service(key.service), now)
-                way = all(who.path for who in failed)
-                departures[key] = first if first.removed or not known else known
-                if departures[key].way is not way:
-                    departures[key] = replace(departures[key], way=way, flowing=False)
-        return replace(self, departures=departures)
+    @property
+    def _strict(self) -> list[ServiceName]:
+        """The services whose quorum depends on whether it was lost before."""
+        if not any(it.hysteresis for it in (self.setup.default, *self.setup.services.values())):
+            return []
+        return [name for name in self.rules.services if self.setup.service(name).hysteresis]
 
     def watched(
         self, counters: Mapping[tuple[ServiceName, Endpoint], Counters], now: float
     ) -> Cluster:
         """Return the cluster after a look at what leaving servers still send."""
-        if all(departure.removed or departure.flowing for departure in self.departures.values()):
+        settled = all(it.removed or it.flowing for it in self.departures.values())
+        if settled or self.suspected is not None:
             return self
         silent = Counters()
         departures = {
@@ -217,46 +210,92 @@ class Cluster:
         """The rows that serve although no answer of theirs comes back to the virtual address."""
         return frozenset(key for key, departure in self.departures.items() if departure.flowing)
 
+    def asked(self, key: Row) -> tuple[Target, ...]:
+        """Return whom is asked about a row, or about a sorry server."""
+        return self.members[key] if key in self.members else self.sorries[key]
+
+    def wish(self, key: Row) -> Wanted | None:
+        """Return what the operator wants of a row, if anything."""
+        return wanted(self.wishes, key.service, key.endpoint)
+
     def health(self, key: Row) -> Health | None:
         """Return what is believed of the server in *key*; None if nothing checks it."""
-        all_ = self.members[key]
+        all_ = self.asked(key)
         departure = self.departures.get(key)
         if departure is not None and departure.flowing:
             all_ = tuple(who for who in all_ if not who.path)
         return joined([self.healths[who] for who in all_]) if all_ else None
 
-    def table(self) -> Table:
+    def table(self, now: float) -> Table:
         """Return the services as the kernel should have them now."""
-        table = {}
-        doubtful = self._doubtful()
-        for name, service in self.rules.services.items():
-            rows = {}
-            for endpoint, meant in service.destinations.items():
-                key = Row(name, endpoint)
-                now = row(meant, self.health(key), self.departures.get(key))
-                if now is not None:
-                    rows[endpoint] = now
-            if not any(now.weight for now in rows.values()):
-                rows.update(doubtful.get(name, {}))
-            table[name] = replace(service, destinations=rows)
-        return table
+        return {
+            name: service
+            if self._settled(service)
+            else replace(service, destinations=self.choice(name, now).rows)
+            for name, service in self.rules.services.items()
+        }
 
-    def _doubtful(self) -> dict[ServiceName, dict[Endpoint, Destination]]:
-        """Return the rows of servers of which only the way back is in doubt.
+    def choice(self, name: ServiceName, now: float) -> Choice:
+        """Return who takes the clients of a service now, with remarks."""
+        service, setup = self.rules.services[name], self.setup.service(name)
+        stands = [self.stand(Row(name, endpoint), now) for endpoint in service.destinations]
+        sorries = [
+            Stand(standing_in, self.health(Row(name, standing_in.endpoint)))
+            for standing_in in self.standing_in(name)
+        ]
+        held = self.suspected is not None
+        return choose(setup, stands, sorries, lost=name in self.lost, held=held)
 
-        Where they are the last of their service, to quiesce them all on a suspicion would be
-        worse than to wait for what the kernel has counted.
-        """
-        found: dict[ServiceName, dict[Endpoint, Destination]] = {}
-        for key, departure in self.departures.items():
-            if departure.way and not departure.removed:
-                found.setdefault(key.service, {})[key.endpoint] = self.meant(key)
-        return found
+    def standing_in(self, name: ServiceName) -> list[Destination]:
+        """Return the sorry servers of a service as destinations."""
+        present = self.rules.services[name].destinations
+        sorry = self.setup.service(name).sorry
+        return [Destination(endpoint) for endpoint in sorry if endpoint not in present]
+
+    def share_serving(self, name: ServiceName, now: float) -> float:
+        """Return how much of a service's configured weight may take new clients now."""
+        destinations = self.rules.services[name].destinations
+        whole = sum(meant.weight for meant in destinations.values())
+        stands = (self.stand(Row(name, endpoint), now) for endpoint in destinations)
+        serving = sum(it.meant.weight for it in stands if serves(it) and it.wish is Wish.NOTHING)
+        return serving / whole if whole else 1.0
+
+    def _settled(self, service: Service) -> bool:
+        """Whether a service has nothing to choose: all of it is served as it is meant."""
+        setup = self.setup.service(service.name)
+        if setup.slow_start or self.wishes or setup.quorum > 1 or not service.destinations:
+            return False
+        healths = self.healths
+        return all(
+            healths[who].state in SERVING and healths[who].weight is None
+            for endpoint in service.destinations
+            for who in self.members[Row(service.name, endpoint)]
+        )
+
+    def stand(self, key: Row, now: float) -> Stand:
+        """Return how one row stands, on its own."""
+        setup = self.setup.service(key.service)
+        since = self.ramps.get(key)
+        return Stand(
+            self.meant(key),
+            self.health(key),
+            self.departures.get(key),
+            self._wish(key, now),
+            1.0 if since is None else share(since, setup.slow_start, now),
+        )
+
+    def _wish(self, key: Row, now: float) -> Wish:
+        found = self.wish(key) if self.wishes else None
+        return found.at(now) if found else Wish.NOTHING
 
     @property
     def judging(self) -> bool:
         """Whether some server has had no verdict at all yet."""
         return any(health.last is None for health in self.healths.values())
+
+
+def _of(kept: Mapping[Row, Kept], members: Mapping[Row, object]) -> Mapping[Row, Kept]:
+    return {key: value for key, value in kept.items() if key in members}
 
 
 def _row(rows: Table, key: Row) -> Destination | None:

@@ -8,8 +8,9 @@ from typing import Any
 
 from lvs_nat.core.asking import Checks, Given
 from lvs_nat.core.configfile import Place, Reading
-from lvs_nat.core.settings import SERVER_FORMS, SERVICE_FORMS, WORDS, near, service_name
-from lvs_nat.core.setup import Check, ServiceSetup, Setup
+from lvs_nat.core.settings import POOL, SERVER_FORMS, SERVICE_FORMS, WORDS, service_name
+from lvs_nat.core.setup import Check, ServiceSetup, Setup, WhenEmpty
+from lvs_nat.core.values import near
 from lvs_nat.errors import ConfigError, Problem
 from lvs_nat.model import Endpoint, Listener, Ruleset, ServiceName, Transport
 
@@ -39,7 +40,7 @@ def _setup(reading: Reading) -> Setup:
     top = reading.config
     checks = Checks(reading)
     above = checks.given((), top)
-    default = replace(_service(top, ServiceSetup()), checks=checks.of((), above))
+    default = replace(_service(reading, (), top, ServiceSetup()), checks=checks.of((), above))
     services: dict[ServiceName, ServiceSetup] = {}
     for place, section in reading.sections(("services",)):
         try:
@@ -55,7 +56,9 @@ def _setup(reading: Reading) -> Setup:
         given = checks.given(place, section, above)
         servers = _servers(reading, checks, place, given, stream)
         services[name] = replace(
-            _service(section, default), checks=checks.of(place, given, stream), servers=servers
+            _service(reading, place, section, default),
+            checks=checks.of(place, given, stream),
+            servers=servers,
         )
     checks.complain_of_unused()
     return replace(
@@ -79,8 +82,18 @@ def _servers(
     return servers
 
 
-def _service(section: Any, above: ServiceSetup) -> ServiceSetup:
-    return replace(above, **_given(section, ("on_failure", "remove_after")))
+def _service(reading: Reading, place: Place, section: Any, above: ServiceSetup) -> ServiceSetup:
+    given = _given(section, POOL)
+    if given.get("sorry") and "when_empty" not in given:
+        given["when_empty"] = WhenEmpty.SORRY
+    found = replace(above, **given)
+    if found.hysteresis >= found.quorum and {"hysteresis", "quorum"} & given.keys():
+        key = "hysteresis" if "hysteresis" in given else "quorum"
+        what = f"hysteresis = {found.hysteresis} is not less than quorum = {found.quorum}"
+        reading.say((*place, key), what)
+    if found.when_empty is WhenEmpty.SORRY and not found.sorry:
+        reading.say((*place, "when_empty"), "when_empty = sorry needs sorry, the servers to use")
+    return found
 
 
 def _given(section: Any, keys: tuple[str, ...]) -> dict[str, Any]:

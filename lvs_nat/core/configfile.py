@@ -15,17 +15,8 @@ from configobj import (
 )
 from configobj.validate import Validator
 
-from lvs_nat.core.settings import (
-    CHECKS,
-    CHECKS_PLACE,
-    KEYS,
-    MARKERS,
-    PLACES,
-    SECTIONS,
-    SPEC,
-    near,
-    plain,
-)
+from lvs_nat.core.settings import CHECKS_PLACE, KEYS, MARKERS, PLACES, SECTIONS, SPEC
+from lvs_nat.core.values import CHECKS, near, plain
 
 # ConfigObj counts the bracket of an IPv6 address as one of its own unless it is quoted.
 IPV6_SERVER = re.compile(r"^(\s*\[\s*\[\s*\[\s*)(\[[0-9A-Fa-f:.]+\]:[0-9]+)(\s*\]\s*\]\s*\])")

@@ -18,7 +18,8 @@ from lvs_nat.core.plan import (
     plan,
     service_of,
 )
-from lvs_nat.core.setup import Own
+from lvs_nat.core.pool import unscaled
+from lvs_nat.core.setup import Own, Setup
 from lvs_nat.model import Destination, Ruleset, SyncRole, Timeouts, bare
 
 
@@ -61,14 +62,32 @@ def adopt(running: Ruleset, expected: Ruleset, done: Sequence[Operation]) -> Rul
     return perform(running, tuple(_meant(running, expected, done)))
 
 
+def configured(ruleset: Ruleset, setup: Setup) -> Ruleset:
+    """Return *ruleset* with configured weights where the kernel's are multiples of them."""
+    services = {
+        name: replace(
+            service,
+            destinations={
+                endpoint: replace(row, weight=unscaled(row.weight))
+                for endpoint, row in service.destinations.items()
+            },
+        )
+        if setup.service(name).slow_start
+        else service
+        for name, service in ruleset.services.items()
+    }
+    return replace(ruleset, services=services)
+
+
 def _meant(running: Ruleset, expected: Ruleset, done: Sequence[Operation]) -> Iterator[Operation]:
     for operation in done:
         if isinstance(operation, SetDestination):
             name, endpoint = operation.name, operation.destination.endpoint
             meant = running.services[name].destinations.get(endpoint)
             before = expected.services[name].destinations[endpoint]
-            if meant is not None:
-                operation = SetDestination(name, _merge(meant, before, operation.destination))
+            if meant is None:
+                continue  # a sorry server, which no rule has
+            operation = SetDestination(name, _merge(meant, before, operation.destination))
         yield operation
 
 

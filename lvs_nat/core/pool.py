@@ -1,84 +1,180 @@
-"""Which destinations a virtual service should have, given what is believed of its servers.
-
-A failed server leaves in two steps where there is doubt: quiesced first (weight 0 breaks
-nobody's connection if the alarm was false), removed when nothing more comes out of it.
-"""
+"""Who takes the clients of a virtual service, given what is believed of its servers."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from enum import Enum
+from typing import NamedTuple
 
-from lvs_nat.core.health import SERVING, Health, Outcome, State
-from lvs_nat.core.setup import OnFailure, ServiceSetup
-from lvs_nat.model import Destination, Listener, ServiceName, Transport
+from lvs_nat.core.health import SERVING, Health, State
+from lvs_nat.core.leaving import Departure
+from lvs_nat.core.setup import ServiceSetup, WhenEmpty
+from lvs_nat.model import WEIGHT_MAX, Destination, Endpoint
 
-# The kernel publishes counters every 2 s (net/netfilter/ipvs/ip_vs_est.c): whoever has been
-# seen sending must be seen silent for longer than that.
-QUIET = 2.5
-# A failed server that goes on sending packets is believed to be finishing work this long.
-PATIENCE = 30.0
+# Where servers return slowly the kernel's weights are so many times the configured ones, so
+# that a server of weight 1 can begin with a hundredth of it.
+SCALE = 100
+# The steps of a slow return: more would only be more writes.
+STEPS = 20
+KEPT = "down but kept: too few would be left"
+# To quiesce the last servers on a suspicion of their way back would be worse than to wait for
+# what the kernel has counted.
+DOUBTFUL = "kept while its return path is in doubt: it is the last"
+HELD = "silent but held: every server fell silent at once, so the director suspects itself"
+STANDING_IN = "sorry server"
+
+
+class Wish(Enum):
+    """What the operator wants of a server, whatever its health."""
+
+    NOTHING = "nothing"
+    QUIESCED = "drained"
+    OUT = "disabled"
+
+
+class Stand(NamedTuple):
+    """How one destination stands; departure is that of a server that has failed.
+
+    health is None where nothing checks the server.  share is how much of its weight a server
+    that returns slowly has come to, 0 < share <= 1.
+    """
+
+    meant: Destination
+    health: Health | None
+    departure: Departure | None = None
+    wish: Wish = Wish.NOTHING
+    share: float = 1.0
 
 
 @dataclass(frozen=True)
-class Departure:
-    """How far a failed destination's leaving has come; times are monotonic seconds.
+class Choice:
+    """The rows that a service should have now, and a remark on those that need one.
 
-    packets_out is the last count seen, None until the first look; heard is when it last grew.
-    way says that nothing is wrong with the server but its way back to the clients; flowing
-    that packets come out of it all the same: then the question was wrong, and it serves.
+    quorate says that those who serve by their health are enough.
     """
 
-    since: float
-    packets_out: int | None = None
-    heard: float | None = None
-    removed: bool = False
-    way: bool = False
-    flowing: bool = False
+    rows: Mapping[Endpoint, Destination]
+    remarks: Mapping[Endpoint, str]
+    quorate: bool
 
 
-def depart(name: ServiceName, health: Health, setup: ServiceSetup, now: float) -> Departure:
-    """Return the first step of leaving for a server that has just failed.
-
-    A refusal leaves no doubt: its process is gone.  UDP has no connections to spare.
-    """
-    refused = health.last is not None and health.last.outcome is Outcome.REFUSED
-    datagrams = isinstance(name, Listener) and name.transport is Transport.UDP
-    at_once = refused or datagrams or setup.on_failure is OnFailure.REMOVE
-    return Departure(now, removed=at_once and setup.on_failure is not OnFailure.QUIESCE)
-
-
-def leave(departure: Departure, packets_out: int, setup: ServiceSetup, now: float) -> Departure:
-    """Return *departure* after one more look at the packets its destination has sent."""
-    if departure.removed or departure.flowing:
-        return departure
-    if departure.way and now - departure.since < QUIET:
-        return departure  # what is counted now may have come out before
-    if departure.packets_out is not None and packets_out > departure.packets_out:
-        departure = replace(departure, heard=now, flowing=departure.way)
-    departure = replace(departure, packets_out=packets_out)
-    if departure.flowing or setup.on_failure is OnFailure.QUIESCE:
-        return departure
-    began = departure.since + (QUIET if departure.way else 0.0)
-    if departure.heard is None:
-        gone = now - began >= max(QUIET if departure.way else 0.0, setup.remove_after)
-    else:
-        quiet = now - departure.heard >= max(QUIET, setup.remove_after)
-        gone = quiet or now - began >= max(PATIENCE, setup.remove_after)
-    return replace(departure, removed=gone)
-
-
-def row(
-    destination: Destination, health: Health | None, departure: Departure | None
-) -> Destination | None:
-    """Return the kernel row that *destination* should have now, or None for no row.
-
-    health is None for a server that nothing checks; departure is that of a failed server.
-    """
-    if health is None:
-        return destination
-    if health.state in SERVING or (departure is not None and departure.flowing):
-        weight = health.weight.of(destination.weight) if health.weight else destination.weight
-        return destination if weight == destination.weight else replace(destination, weight=weight)
-    if health.state is State.NEW or departure is None or departure.removed:
+def row(stand: Stand) -> Destination | None:
+    """Return the kernel row that a destination should have on its own, or None for no row."""
+    meant, health, departure, wish, _ = stand
+    if wish is Wish.OUT:
         return None
-    return replace(destination, weight=0)
+    if not serves(stand):
+        gone = departure is None or departure.removed
+        new = health is not None and health.state is State.NEW
+        return None if gone or new else _weighing(meant, 0)
+    if wish is Wish.QUIESCED:
+        return _weighing(meant, 0)
+    asked = health.weight if health is not None else None
+    return _weighing(meant, asked.of(meant.weight) if asked else None)
+
+
+def serves(stand: Stand) -> bool:
+    """Whether a server's health lets it take clients."""
+    health, departure = stand.health, stand.departure
+    return (
+        health is None or health.state in SERVING or (departure is not None and departure.flowing)
+    )
+
+
+def _weighing(meant: Destination, weight: int | None) -> Destination:
+    return meant if weight in (None, meant.weight) else replace(meant, weight=weight)
+
+
+def choose(
+    setup: ServiceSetup,
+    stands: Sequence[Stand],
+    sorries: Iterable[Stand] = (),
+    *,
+    lost: bool = False,
+    held: bool = False,
+) -> Choice:
+    """Return who takes the clients of one service.
+
+    lost says that the quorum was lost before, which hysteresis makes it harder to regain; held
+    that the director suspects itself, and takes nobody out who has only fallen silent.
+    """
+    rows = {stand.meant.endpoint: row(stand) for stand in stands}
+    present = {endpoint: one for endpoint, one in rows.items() if one is not None}
+    serving = sum(one.weight for one in present.values())
+    enough = quorate(setup, serving, lost=lost)
+    kept, remark = _kept(setup, stands, serving, held)
+    present.update({stand.meant.endpoint: stand.meant for stand in kept})
+    remarks = {stand.meant.endpoint: remark for stand in kept}
+    if not enough and not kept and setup.when_empty is WhenEmpty.SORRY:
+        standing_in = {it.meant.endpoint: it.meant for it in sorries if serves(it)}
+        if standing_in:
+            # Connections of those who are too few end where they are.
+            present = {
+                endpoint: _weighing(one, 0)
+                for endpoint, one in present.items()
+                if endpoint not in standing_in
+            }
+            present.update(standing_in)
+            remarks = dict.fromkeys(standing_in, STANDING_IN)
+    if setup.slow_start:
+        shares = {stand.meant.endpoint: stand.share for stand in stands}
+        present = {
+            endpoint: _weighing(one, scaled(one.weight, shares.get(endpoint, 1.0)))
+            for endpoint, one in present.items()
+        }
+    # In the order of the rules, so that a listing reads as they do.
+    ordered = {endpoint: present[endpoint] for endpoint in rows if endpoint in present}
+    return Choice({**ordered, **present}, remarks, enough)
+
+
+def quorate(setup: ServiceSetup, serving: int, *, lost: bool) -> bool:
+    """Say whether the weight of those who serve is enough; a lost quorum is harder to regain."""
+    needed = setup.quorum + setup.hysteresis if lost else setup.quorum - setup.hysteresis
+    return serving >= max(1, needed)
+
+
+def _kept(
+    setup: ServiceSetup, stands: Sequence[Stand], serving: int, held: bool
+) -> tuple[Sequence[Stand], str]:
+    """Return the failed servers that are kept all the same, and why.
+
+    Those that fell last come first: they are the likeliest to be well.
+    """
+    fallen = [
+        (stand, stand.departure)
+        for stand in stands
+        if stand.departure and not serves(stand) and stand.wish is Wish.NOTHING
+    ]
+    fallen.sort(key=lambda pair: -pair[1].since)
+    if held:
+        return [stand for stand, departure in fallen if not departure.refused], HELD
+    doubtful = [stand for stand, it in fallen if it.way and not it.removed]
+    if doubtful and not serving:
+        return doubtful, DOUBTFUL
+    if setup.when_empty is WhenEmpty.KEEP and not serving:
+        return [stand for stand, _ in fallen], KEPT
+    wanted = setup.keep_at_least * sum(it.meant.weight for it in stands if it.wish is Wish.NOTHING)
+    kept: list[Stand] = []
+    for stand, _ in fallen:
+        if serving >= wanted:
+            break
+        kept.append(stand)
+        serving += stand.meant.weight
+    return kept, KEPT
+
+
+def scaled(weight: int, share: float = 1.0) -> int:
+    """Return the kernel's weight for a configured one where servers return slowly."""
+    return min(max(1, round(weight * SCALE * share)), WEIGHT_MAX) if weight else 0
+
+
+def unscaled(weight: int) -> int:
+    """Return the configured weight that somebody means who has set this one by hand."""
+    return max(1, round(weight / SCALE)) if weight else 0
+
+
+def share(since: float, slow_start: float, now: float) -> float:
+    """Return how much of its weight a server has that began to return at *since*."""
+    part = (now - since) / slow_start if slow_start else 1.0
+    return min(1.0, max(1 / SCALE, int(part * STEPS) / STEPS))

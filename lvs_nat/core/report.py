@@ -11,6 +11,7 @@ from lvs_nat.core.health import Health
 from lvs_nat.core.questions import Expect, Http, Script
 from lvs_nat.core.setup import Target
 from lvs_nat.core.warmth import Warmth
+from lvs_nat.core.wishes import Wanted
 from lvs_nat.model import Counters, Listener, Ruleset, Service, ServiceName
 
 # What the kernel has counted for a destination that it does not hold.
@@ -88,6 +89,7 @@ def report(
                 **_name(name),
                 "scheduler": service.scheduler,
                 "persistence": service.persistence,
+                "available": cluster.choice(name, now).quorate,
                 "servers": _servers(cluster, service, actual, counters, pulse, now),
             }
             for name, service in cluster.rules.services.items()
@@ -111,21 +113,27 @@ def _servers(
 ) -> list[dict[str, Any]]:
     present = actual.services.get(service.name)
     rows = present.destinations if present else {}
+    remarks = cluster.choice(service.name, now).remarks
+    rules = list(service.destinations.values())
+    sorry = cluster.standing_in(service.name)
     servers = []
-    for endpoint, destination in service.destinations.items():
-        key = Row(service.name, endpoint)
-        kernel = rows.get(endpoint)
+    for destination in (*rules, *sorry):
+        key = Row(service.name, destination.endpoint)
+        kernel = rows.get(key.endpoint)
         counted = counters.get(key, UNCOUNTED)
         servers.append(
             {
-                "address": str(endpoint),
+                "address": str(key.endpoint),
                 "forwarding": destination.forwarding.name.lower(),
+                "sorry": destination in sorry,
                 "weight": destination.weight,
                 "kernel_weight": kernel.weight if kernel else None,
                 **_health(cluster.health(key), now),
+                "wish": _wish(cluster.wish(key), now),
+                "remark": remarks.get(key.endpoint),
                 "next_probe_in": _next(cluster, key, pulse, now),
                 "checks": [
-                    _check(who, cluster.healths[who], pulse, now) for who in cluster.members[key]
+                    _check(who, cluster.healths[who], pulse, now) for who in cluster.asked(key)
                 ],
                 "active_connections": counted.active,
                 "inactive_connections": counted.inactive,
@@ -135,9 +143,17 @@ def _servers(
     return servers
 
 
+def _wish(wanted: Wanted | None, now: float) -> dict[str, Any] | None:
+    if wanted is None:
+        return None
+    left = {"cut_in": wanted.cut, "ends_in": wanted.ends}
+    times = {key: None if at is None else max(0.0, round(at - now, 1)) for key, at in left.items()}
+    return {"wish": wanted.at(now).value, **times}
+
+
 def _next(cluster: Cluster, key: Row, pulse: Pulse, now: float) -> float | None:
     """Return the seconds to the next probe of a row, whichever of its checks comes first."""
-    members = cluster.members[key]
+    members = cluster.asked(key)
     ahead = [_ahead(who, pulse.due[who], now) for who in members if who in pulse.due]
     return min(ahead, default=None)
 

@@ -19,6 +19,18 @@ class OnFailure(Enum):
     QUIESCE = "quiesce"
 
 
+class WhenEmpty(Enum):
+    """What becomes of a virtual service when too few of its real servers serve.
+
+    WITHDRAW is REFUSE, and whoever announces the service upstream is told to stop.
+    """
+
+    REFUSE = "refuse"
+    KEEP = "keep"
+    SORRY = "sorry"
+    WITHDRAW = "withdraw"
+
+
 class OnStart(Enum):
     """Whether a real server must pass a check before its first packet."""
 
@@ -139,12 +151,22 @@ class ServiceSetup:
 
     All checks of a server must pass.  remove_after is how many seconds a silent destination
     is kept at weight 0 before it is removed; longer only while packets still come out of it.
+    keep_at_least is the share of all weight that neither failures nor the operator may take
+    out; quorum is the weight that must serve, hysteresis what it takes more to regain it and
+    less to lose it.  sorry are servers that stand in where when_empty says so.  slow_start is
+    how many seconds a server takes to come back to its whole weight.
     """
 
     checks: tuple[Check, ...] = (Check(),)
     on_failure: OnFailure = OnFailure.QUIESCE_THEN_REMOVE
     remove_after: float = 2.0
     servers: Mapping[Endpoint, tuple[Check, ...]] = field(default_factory=dict)
+    keep_at_least: float = 0.0
+    quorum: int = 1
+    hysteresis: int = 0
+    when_empty: WhenEmpty = WhenEmpty.REFUSE
+    sorry: tuple[Endpoint, ...] = ()
+    slow_start: float = 0.0
 
 
 @dataclass(frozen=True)

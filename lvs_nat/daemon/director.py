@@ -8,9 +8,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol
 
-from lvs_nat.core.cluster import Change, Cluster
-from lvs_nat.core.drift import adopt, edits, foreign, lost, perform
+from lvs_nat.core.cluster import Cluster
+from lvs_nat.core.drift import adopt, configured, edits, foreign, lost, perform
 from lvs_nat.core.health import State, Verdict
+from lvs_nat.core.judging import Change, judged
 from lvs_nat.core.plan import (
     DelDestination,
     DelService,
@@ -22,6 +23,7 @@ from lvs_nat.core.plan import (
 from lvs_nat.core.setup import Drift, Own, Setup, Target
 from lvs_nat.core.spelling import spell_operation
 from lvs_nat.core.targets import Here
+from lvs_nat.core.wishes import Wishes
 from lvs_nat.errors import KernelError
 from lvs_nat.model import Counters, Endpoint, Ruleset, ServiceName, SyncRole
 
@@ -126,10 +128,27 @@ class Director:
         if moved is not self.cluster:
             self.cluster = moved.presuming(self.actual.services, self._clock())
 
+    def wish(self, wishes: Wishes) -> None:
+        """Do what the operator wants from now on."""
+        self.cluster = self.cluster.wished(wishes, self._clock())
+        self.reconcile()
+
+    def edit(
+        self, operations: Sequence[Operation], guard: Callable[[Cluster, Cluster, float], None]
+    ) -> None:
+        """Take the operator's *operations* into the rules that run, unless *guard* objects."""
+        rules = perform(self.cluster.rules, operations)
+        edited = self.cluster.reloaded(rules, self.cluster.setup)
+        guard(self.cluster, edited, self._clock())
+        self.cluster, self.meant = edited, rules
+        self.reconcile()
+
     def hear(self, verdicts: Sequence[tuple[Target, Verdict]]) -> None:
         """Take *verdicts* in; touch the kernel only if they are news."""
         before = self.cluster
-        self.cluster, changes = before.judged(verdicts, self._clock())
+        self.cluster, changes = judged(before, verdicts, self._clock())
+        if self.cluster.suspected != before.suspected:
+            _tell_suspicion(self.cluster.suspected is not None)
         for change in changes:
             _tell(change)
         if changes or self.cluster.departures != before.departures:
@@ -152,7 +171,8 @@ class Director:
         if self._lost(now):
             return
         self._notice(now)
-        before, self.cluster = self.cluster, self.cluster.watched(self.counters, now)
+        before = self.cluster
+        self.cluster = before.watched(self.counters, now).counted(now)
         for key in self.cluster.flowing - before.flowing:
             log.error("real server %s stays in service: %s", key.endpoint, FLOWING)
         operations = self._operations()
@@ -170,7 +190,7 @@ class Director:
         rules = self.cluster.rules
         services = {
             name: service
-            for name, service in self.cluster.table().items()
+            for name, service in self.cluster.table(self._clock()).items()
             # A service is not opened before one of its servers may serve.
             if service.destinations or name in self.actual.services or not self.holding
         }
@@ -209,15 +229,17 @@ class Director:
         if self._expected is None:
             return
         policy, own = self.cluster.setup.drift, self.cluster.setup.own
-        done = edits(self.cluster.rules, self._expected, self.actual, own)
+        setup, rules = self.cluster.setup, self.cluster.rules
+        expected = configured(self._expected, setup)
+        done = edits(rules, expected, configured(self.actual, setup), own)
         if not done:
             return
         for operation in done:
             log.warning("somebody ran ipvsadm %s (%s)", spell_operation(operation), WORDS[policy])
         if policy is Drift.REPAIR:
             return
-        rules = adopt(self.cluster.rules, self._expected, done)
-        self.cluster = self.cluster.reloaded(rules, self.cluster.setup)
+        rules = adopt(rules, expected, done)
+        self.cluster = self.cluster.reloaded(rules, setup)
         self.cluster = self.cluster.presuming(self.actual.services, now)
         if policy is Drift.ADOPT:
             self.meant = rules
@@ -234,6 +256,16 @@ WORDS = {
     Drift.REPAIR: "put back",
     Drift.REPORT: "left as it is, and not saved",
 }
+
+
+def _tell_suspicion(suspected: bool) -> None:
+    if suspected:
+        log.error(
+            "every real server fell silent at once: this director's own link or gateway may be "
+            "broken, so none is taken out"
+        )
+    else:
+        log.warning("a real server answers again: the director is no longer suspected")
 
 
 FLOWING = (

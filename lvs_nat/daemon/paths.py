@@ -35,6 +35,10 @@ class Paths:
         return self.run_dir / "sysctl.json"
 
     @property
+    def wishes(self) -> Path:
+        return self.state_dir / "wishes.json"
+
+    @property
     def backup(self) -> Path:
         return self.state_dir / "ipvsadm.before-save"
 

@@ -28,6 +28,7 @@ from lvs_nat.daemon.loop import Loop
 from lvs_nat.daemon.notes import Notes
 from lvs_nat.daemon.paths import Paths
 from lvs_nat.daemon.saved import Saved, load, rules_of
+from lvs_nat.daemon.wishing import Wishing
 from lvs_nat.errors import KernelError, LvsNatError
 from lvs_nat.model import Ruleset
 from lvs_nat.system import notify
@@ -80,6 +81,8 @@ class Service:
             Sysctls(record=paths.sysctls), lambda: self._director.cluster, self._moved
         )
         self._director = Director(self._first_cluster(), self._kernel, self._clock)
+        self._wishing = Wishing(paths.wishes, self._director, self._clock)
+        self._wishing.recall()
         # Clients may be served by what another director has left: a refusal keeps that up.
         self._succeeds = paths.sysctls.exists()
         self.exit_code = 0
@@ -195,6 +198,7 @@ class Service:
         if self._director.suspects_loss:
             pause = SECOND_LOOK
         self._loop.after("look", pause, self._look)
+        self._wishing.keep()
         self._tell()
 
     def _moved(self, here: Here) -> None:
@@ -235,6 +239,9 @@ class Service:
                 "reload": self._reload,
                 "stop": self._stop,
                 "saved": self._was_saved,
+                "wish": self._wishing.wish,
+                "weigh": self._wishing.weigh,
+                "connections": self._wishing.connections,
             },
         )
 

@@ -3,6 +3,7 @@
 from lvs_nat.cli.status import text
 from lvs_nat.core.cluster import Cluster, Row
 from lvs_nat.core.health import Outcome, Verdict
+from lvs_nat.core.judging import judged
 from lvs_nat.core.questions import Connect
 from lvs_nat.core.report import Pulse, report
 from lvs_nat.core.setup import Check, ServiceSetup, Setup, Target
@@ -26,7 +27,7 @@ def shown(colour=False, checks=False):
         (ASKED, Verdict(Outcome.PASS, "connected", 0.00042)),
         (REFUSING, Verdict(Outcome.REFUSED, "connection refused")),
     ]
-    cluster, _ = cluster.judged(verdicts, 100.0)
+    cluster, _ = judged(cluster, verdicts, 100.0)
     actual = rules(service(VIP, real("192.168.122.10:80", 0)), RULES.services[Mark(7)])
     counters = {FIRST: Counters(active=3, inactive=12)}
     found = report(cluster, actual, counters, Pulse({ASKED: 190.3}, {ASKED: WARM}), 190.0)
@@ -86,7 +87,7 @@ def test_of_several_checks_the_one_that_differs_is_shown():
         (who, Verdict(Outcome.PASS if number else Outcome.REFUSED, "words"))
         for number, who in enumerate(cluster.members[FIRST])
     ]
-    cluster, _ = cluster.judged(verdicts, 5.0)
+    cluster, _ = judged(cluster, verdicts, 5.0)
     body = report(cluster, RULES, {}, Pulse(), 10.0)
     lines = text({"pid": 1, "since": 0.0, "refusals": [], "unsaved": [], **body}).splitlines()
 

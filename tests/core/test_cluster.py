@@ -2,8 +2,9 @@ from ipaddress import ip_interface
 
 import pytest
 
-from lvs_nat.core.cluster import NO_WAY, Cluster, Row
+from lvs_nat.core.cluster import Cluster, Row
 from lvs_nat.core.health import Health, Outcome, State, Verdict, Weight
+from lvs_nat.core.judging import NO_WAY, judged
 from lvs_nat.core.questions import Agent, Connect, Nothing
 from lvs_nat.core.setup import Check, OnStart, ServiceSetup, Setup, Target
 from lvs_nat.core.targets import Here
@@ -25,12 +26,12 @@ def heard(cluster, **results):
     for server, letters in results.items():
         [who] = cluster.members[Row(tcp(VIP), endpoints[server])]
         for now, letter in enumerate(letters):
-            cluster, _ = cluster.judged([(who, VERDICTS[letter])], float(now))
+            cluster, _ = judged(cluster, [(who, VERDICTS[letter])], float(now))
     return cluster
 
 
-def rows(cluster, name=VIP):
-    return tuple(cluster.table()[tcp(name)].destinations.values())
+def rows(cluster, name=VIP, now=100.0):
+    return tuple(cluster.table(now)[tcp(name)].destinations.values())
 
 
 def test_a_server_enters_with_its_first_pass():
@@ -106,11 +107,11 @@ def test_a_change_of_state_is_told_once_and_a_verdict_for_a_stranger_is_nothing(
     [who] = cluster.members[Row(tcp(VIP), RS1.endpoint)]
     stranger = Target(at("192.168.122.99:80"), CHECK)
 
-    assert cluster.judged([(who, VERDICTS["+"])], 1.0)[1] == ()
-    assert [c.after.state for c in cluster.judged([(who, VERDICTS["-"])], 1.0)[1]] == [
+    assert judged(cluster, [(who, VERDICTS["+"])], 1.0)[1] == ()
+    assert [c.after.state for c in judged(cluster, [(who, VERDICTS["-"])], 1.0)[1]] == [
         State.FAILING
     ]
-    assert cluster.judged([(stranger, VERDICTS["-"])], 1.0)[1] == ()
+    assert judged(cluster, [(stranger, VERDICTS["-"])], 1.0)[1] == ()
 
 
 def test_a_service_or_a_server_can_go_unchecked_and_then_serves():
@@ -178,11 +179,11 @@ def on_the_way(*verdicts, cluster=None, until=10.0):
     cluster = cluster or Cluster.of(WEB, SETUP, {}, HERE)
     for key in cluster.members:
         for who in cluster.members[key]:
-            cluster, _ = cluster.judged([(who, VERDICTS["+"])], 0.0)
+            cluster, _ = judged(cluster, [(who, VERDICTS["+"])], 0.0)
     plain, way = cluster.members[Row(tcp(VIP), RS1.endpoint)]
     for now, (about, letter) in enumerate(verdicts, 1):
         asked = plain if about == "p" else way
-        cluster, _ = cluster.judged([(asked, VERDICTS[letter])], float(now))
+        cluster, _ = judged(cluster, [(asked, VERDICTS[letter])], float(now))
     return cluster
 
 
@@ -255,9 +256,9 @@ BOTH = Setup(ServiceSetup((CHECK, Check(Connect(), fall=2))))
 def test_of_several_checks_all_must_pass():
     cluster = Cluster.of(WEB, BOTH, {})
     first, second = cluster.members[Row(tcp(VIP), RS1.endpoint)]
-    cluster, _ = cluster.judged([(first, VERDICTS["+"])], 0.0)
-    both, _ = cluster.judged([(second, VERDICTS["+"])], 0.0)
-    fallen, _ = both.judged([(second, VERDICTS["x"])] * 2, 1.0)
+    cluster, _ = judged(cluster, [(first, VERDICTS["+"])], 0.0)
+    both, _ = judged(cluster, [(second, VERDICTS["+"])], 0.0)
+    fallen, _ = judged(both, [(second, VERDICTS["x"])] * 2, 1.0)
 
     assert [rows(it) for it in (cluster, both, fallen)] == [(), (RS1,), ()]
     assert fallen.health(Row(tcp(VIP), RS1.endpoint)).last.words == "refused"
@@ -276,5 +277,5 @@ def test_a_server_gets_the_weight_that_it_asks_for():
         (None, 10),
     ]:
         verdict = Verdict(Outcome.PASS, "ready", weight=weight)
-        cluster, _ = cluster.judged([(who, verdict)], 1.0)
+        cluster, _ = judged(cluster, [(who, verdict)], 1.0)
         assert [row.weight for row in rows(cluster)] == [expected]

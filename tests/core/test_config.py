@@ -19,6 +19,7 @@ from lvs_nat.core.setup import (
     ServiceSetup,
     Setup,
     Way,
+    WhenEmpty,
 )
 from lvs_nat.errors import ConfigError
 from lvs_nat.model import (
@@ -89,6 +90,28 @@ def test_every_setting_of_the_director_is_taken():
         Own.RULES,
         Drift.REPAIR,
         False,
+    )
+
+
+def test_the_pool_of_a_service_has_settings():
+    text = lines(
+        "keep_at_least = 50%",
+        "[services]",
+        "[[tcp 172.25.0.10:80]]",
+        "quorum = 12",
+        "hysteresis = 3",
+        "sorry = 192.168.122.99:80, [fd00::99]:80",
+        "slow_start = 1m",
+    )
+    sorry = (Endpoint.parse("192.168.122.99:80"), Endpoint.parse("[fd00::99]:80"))
+
+    assert parse(text, "").services[WEB] == ServiceSetup(
+        keep_at_least=0.5,
+        quorum=12,
+        hysteresis=3,
+        when_empty=WhenEmpty.SORRY,
+        sorry=sorry,
+        slow_start=60.0,
     )
 
 
@@ -223,6 +246,11 @@ UNNAMED = (
         ("sysctl = maybe", "sysctl = maybe is neither yes nor no"),
         ("intervall = 1", "there is no setting intervall; did you mean interval?"),
         ("fast = 2", "fast = 2 is longer than interval = 1; write 1 or less"),
+        ("keep_at_least = 101%", "keep_at_least = 101% is no percentage; write 50%"),
+        ("keep_at_least = 0.5", "keep_at_least = 0.5 is no percentage; write 50%"),
+        ("hysteresis = 1", "hysteresis = 1 is not less than quorum = 1"),
+        ("when_empty = sorry", "when_empty = sorry needs sorry, the servers to use"),
+        ("sorry = lvs99", "sorry = lvs99 is no address and port; write 192.168.122.99:80"),
         ("services = 1", "services is a section, not a setting; write [services]"),
         ("[drift]", "drift is a setting, not a section; write drift = VALUE"),
         ("[service]", "there is no section [service]; did you mean [services]?"),
@@ -381,10 +409,10 @@ def test_the_sample_shows_every_setting_with_its_default():
     assert given(service) == [key for keys in KEYS[2:] for key in keys if key in defaults]
     silent = {key.split(" =")[0] for key in QUESTION_KEYS} | NO_DEFAULT
     assert set(KEYS[0]) - set(defaults) == silent
-    assert silent <= set(given(bared[bared.index("[checks]") :]))
+    assert silent - {"sorry"} <= set(given(bared[bared.index("[checks]") :]))
 
 
-NO_DEFAULT = {"down_interval", "port", "address", "interface"}
+NO_DEFAULT = {"down_interval", "port", "address", "interface", "sorry"}
 
 
 def given(lines):

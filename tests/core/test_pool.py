@@ -1,86 +1,158 @@
 import pytest
 
-from lvs_nat.core.health import Health, Outcome, State, Verdict
-from lvs_nat.core.pool import PATIENCE, QUIET, Departure, depart, leave, row
-from lvs_nat.core.setup import OnFailure, ServiceSetup
-from lvs_nat.model import Mark
-from tests.builders import RS1, VIP, real, tcp, udp
+from lvs_nat.core.health import Health, State, Weight
+from lvs_nat.core.leaving import Departure
+from lvs_nat.core.pool import (
+    DOUBTFUL,
+    HELD,
+    KEPT,
+    STANDING_IN,
+    Choice,
+    Stand,
+    Wish,
+    choose,
+    row,
+    scaled,
+    share,
+    unscaled,
+)
+from lvs_nat.core.setup import ServiceSetup, WhenEmpty
+from tests.builders import RS1, RS2, real
 
-QUIESCED = real("192.168.122.10:80", 0)
-TCP, UDP = tcp(VIP), udp("172.25.0.10:53")
-CAREFUL = ServiceSetup()
-REFUSED = Health(State.DOWN, last=Verdict(Outcome.REFUSED, "refused"))
-SILENT = Health(State.DOWN, last=Verdict(Outcome.SILENT, "no answer"))
+UP, DOWN = Health(State.UP), Health(State.DOWN)
+QUIESCED, QUIESCED2 = real("192.168.122.10:80", 0), real("192.168.122.20:80", 0)
+SORRY = real("192.168.122.99:80")
+GONE, GOING = Departure(1.0, removed=True), Departure(1.0)
 
 
 @pytest.mark.parametrize(
-    "health, departure, expected",
+    "stand, expected",
     [
-        (None, None, RS1),
-        (Health(State.UP), None, RS1),
-        (Health(State.FAILING), None, RS1),
-        (Health(State.NEW), None, None),
-        (Health(State.DOWN), None, None),
-        (Health(State.DOWN), Departure(0.0), QUIESCED),
-        (Health(State.DOWN), Departure(0.0, removed=True), None),
-        (Health(State.RECOVERING), Departure(0.0), QUIESCED),
-        (Health(State.RECOVERING), Departure(0.0, removed=True), None),
+        (Stand(RS1, None), RS1),
+        (Stand(RS1, UP), RS1),
+        (Stand(RS1, Health(State.FAILING)), RS1),
+        (Stand(RS1, Health(State.NEW)), None),
+        (Stand(RS1, DOWN), None),
+        (Stand(RS1, DOWN, GOING), QUIESCED),
+        (Stand(RS1, DOWN, GONE), None),
+        (Stand(RS1, Health(State.RECOVERING), GOING), QUIESCED),
+        (Stand(RS1, Health(State.RECOVERING), GONE), None),
+        (Stand(RS1, DOWN, Departure(1.0, way=True, flowing=True)), RS1),
+        (Stand(RS1, Health(State.UP, weight=Weight(0.4))), real("192.168.122.10:80", 2)),
+        (Stand(RS1, UP, wish=Wish.QUIESCED), QUIESCED),
+        (Stand(RS1, None, wish=Wish.QUIESCED), QUIESCED),
+        (Stand(RS1, DOWN, GOING, wish=Wish.QUIESCED), QUIESCED),
+        (Stand(RS1, DOWN, GONE, wish=Wish.QUIESCED), None),
+        (Stand(RS1, Health(State.NEW), wish=Wish.QUIESCED), None),
+        (Stand(RS1, UP, wish=Wish.OUT), None),
     ],
 )
-def test_a_destination_follows_the_health_of_its_server(health, departure, expected):
-    assert row(RS1, health, departure) == expected
+def test_a_destination_follows_the_health_of_its_server_and_the_operator(stand, expected):
+    assert row(stand) == expected
+
+
+def chosen(*stands, sorries=(), lost=False, held=False, **setup):
+    return choose(ServiceSetup(**setup), stands, sorries, lost=lost, held=held)
+
+
+def choice(*rows, remarks=(), quorate=True):
+    return Choice({one.endpoint: one for one in rows}, dict(remarks), quorate)
+
+
+WELL1, WELL2 = Stand(RS1, UP), Stand(RS2, UP)
+ILL1, ILL2 = Stand(RS1, DOWN, GONE), Stand(RS2, DOWN, Departure(2.0, removed=True))
 
 
 @pytest.mark.parametrize(
-    "name, health, on_failure, at_once",
+    "least, stands, expected",
     [
-        (TCP, SILENT, OnFailure.QUIESCE_THEN_REMOVE, False),
-        (TCP, REFUSED, OnFailure.QUIESCE_THEN_REMOVE, True),
-        (Mark(7), SILENT, OnFailure.QUIESCE_THEN_REMOVE, False),
-        (UDP, SILENT, OnFailure.QUIESCE_THEN_REMOVE, True),
-        (TCP, SILENT, OnFailure.REMOVE, True),
-        (TCP, REFUSED, OnFailure.QUIESCE, False),
-        (UDP, SILENT, OnFailure.QUIESCE, False),
+        (0.0, (ILL1, ILL2), choice(quorate=False)),
+        (0.0, (WELL1, ILL2), choice(RS1)),
+        # Of weights 5 and 10 the 10 alone are two thirds.
+        (0.5, (ILL1, WELL2), choice(RS2)),
+        (0.5, (WELL1, ILL2), choice(RS1, RS2, remarks=[(RS2.endpoint, KEPT)])),
+        # The one that fell last is kept first.
+        (0.5, (ILL1, ILL2), choice(RS2, remarks=[(RS2.endpoint, KEPT)], quorate=False)),
+        (1.0, (ILL1, ILL2), choice(
+            RS1, RS2, remarks=[(RS1.endpoint, KEPT), (RS2.endpoint, KEPT)], quorate=False)),
+        # Who has never served is not kept, nor who the operator wants out.
+        (1.0, (Stand(RS1, Health(State.NEW)), WELL2), choice(RS2)),
+        (1.0, (Stand(RS1, DOWN, GONE, Wish.OUT), WELL2), choice(RS2)),
     ],
+)  # fmt: skip
+def test_the_panic_guard_keeps_the_last_servers(least, stands, expected):
+    assert chosen(*stands, keep_at_least=least) == expected
+
+
+def test_a_director_that_suspects_itself_takes_nobody_out_who_is_only_silent():
+    refused = Stand(RS2, DOWN, Departure(2.0, removed=True, refused=True))
+
+    assert chosen(Stand(RS1, DOWN, GOING), refused, held=True) == choice(
+        RS1, remarks=[(RS1.endpoint, HELD)], quorate=False
+    )
+
+
+def test_the_last_one_is_not_quiesced_for_its_way_back_alone():
+    doubtful = Stand(RS1, DOWN, Departure(1.0, way=True))
+
+    assert chosen(doubtful, WELL2).rows == choice(QUIESCED, RS2).rows
+    assert chosen(doubtful, ILL2) == choice(RS1, remarks=[(RS1.endpoint, DOUBTFUL)], quorate=False)
+
+
+@pytest.mark.parametrize(
+    "when_empty, expected",
+    [
+        (WhenEmpty.REFUSE, choice(quorate=False)),
+        (WhenEmpty.WITHDRAW, choice(quorate=False)),
+        (WhenEmpty.KEEP, choice(
+            RS1, RS2, remarks=[(RS2.endpoint, KEPT), (RS1.endpoint, KEPT)], quorate=False)),
+        (WhenEmpty.SORRY, choice(
+            SORRY, remarks=[(SORRY.endpoint, STANDING_IN)], quorate=False)),
+    ],
+)  # fmt: skip
+def test_a_service_without_a_server_does_what_it_was_told(when_empty, expected):
+    assert chosen(ILL1, ILL2, sorries=[Stand(SORRY, UP)], when_empty=when_empty) == expected
+
+
+def test_a_sorry_server_is_checked_too_and_several_may_stand_in():
+    sorry = {"when_empty": WhenEmpty.SORRY}
+    other = real("192.168.122.98:80")
+
+    assert chosen(ILL1, sorries=[Stand(SORRY, DOWN)], **sorry).rows == {}
+    assert set(chosen(ILL1, sorries=[Stand(SORRY, UP), Stand(other, None)], **sorry).rows) == {
+        SORRY.endpoint,
+        other.endpoint,
+    }
+    assert chosen(WELL1, ILL2, sorries=[Stand(SORRY, UP)], **sorry) == choice(RS1)
+
+
+def test_too_few_hand_over_to_the_sorry_server_and_keep_their_connections():
+    few = chosen(WELL1, ILL2, sorries=[Stand(SORRY, UP)], when_empty=WhenEmpty.SORRY, quorum=6)
+
+    assert few == choice(QUIESCED, SORRY, remarks=[(SORRY.endpoint, STANDING_IN)], quorate=False)
+
+
+@pytest.mark.parametrize(
+    "weight, lost, quorate",
+    [(11, False, True), (7, False, True), (6, False, False), (12, True, False), (13, True, True)],
 )
-def test_a_server_is_removed_at_once_only_where_nothing_is_in_doubt(
-    name, health, on_failure, at_once
-):
-    setup = ServiceSetup(on_failure=on_failure)
+def test_a_lost_quorum_is_regained_at_more_than_it_was_lost_at(weight, lost, quorate):
+    stand = Stand(real("192.168.122.10:80", weight), UP)
 
-    assert depart(name, health, setup, 5.0) == Departure(5.0, removed=at_once)
+    assert chosen(stand, lost=lost, quorum=10, hysteresis=3).quorate is quorate
 
 
-def removed_at(looks, setup=CAREFUL):
-    """Return when a server that failed at 0 is removed; *looks* are (time, packets out)."""
-    departure = Departure(0.0)
-    for now, packets in looks:
-        departure = leave(departure, packets, setup, now)
-        if departure.removed:
-            return now
-    return None
+def test_a_server_comes_back_step_by_step():
+    returning = [share(100.0, 60.0, now) for now in (100.0, 103.0, 130.0, 159.9, 160.0, 999.0)]
+
+    assert returning == [0.01, 0.05, 0.5, 0.95, 1.0, 1.0]
+    assert (
+        chosen(Stand(RS1, UP, share=0.5), WELL2, slow_start=60.0).rows
+        == choice(real("192.168.122.10:80", 250), real("192.168.122.20:80", 1000)).rows
+    )
 
 
-def looks(until, packets=lambda now: 100, step=0.5):
-    return [(number * step, packets(number * step)) for number in range(int(until / step) + 1)]
-
-
-def test_a_silent_server_that_sends_nothing_is_removed_after_remove_after():
-    assert removed_at(looks(10)) == 2.0
-    assert removed_at(looks(10), ServiceSetup(remove_after=0.5)) == 0.5
-
-
-def test_packets_counted_late_put_removal_off_by_no_more_than_one_publication():
-    late = looks(10, lambda now: 100 if now < 1.5 else 140)
-
-    assert removed_at(late) == 1.5 + QUIET
-
-
-def test_a_server_that_goes_on_sending_may_finish_for_half_a_minute():
-    sending = looks(60, lambda now: 100 + int(now / 2) * 40)
-
-    assert removed_at(sending) == PATIENCE
-
-
-def test_a_service_that_only_quiesces_never_removes():
-    assert removed_at(looks(60), ServiceSetup(on_failure=OnFailure.QUIESCE)) is None
+@pytest.mark.parametrize("weight", [0, 1, 5, 65535, 2**31 - 1])
+def test_weights_are_configured_ones_again_for_people(weight):
+    assert unscaled(scaled(weight)) == min(weight, (2**31 - 1 + 50) // 100)
+    assert scaled(1, 0.001) == 1

@@ -2,6 +2,7 @@ import pytest
 
 from lvs_nat.core.cluster import Cluster, Row
 from lvs_nat.core.health import Outcome, Verdict
+from lvs_nat.core.judging import judged
 from lvs_nat.core.report import Pulse, count, report
 from lvs_nat.core.setup import Check, Setup, Target
 from lvs_nat.core.warmth import Warmth
@@ -17,7 +18,7 @@ WARM = Warmth("+-+", 0.0004, 0.0003, 0.002)
 def cluster():
     fresh = Cluster.of(RULES, Setup(), {})
     passed = Verdict(Outcome.PASS, "connected", 0.0004)
-    return fresh.judged([(ASKED, passed)], 100.0)[0]
+    return judged(fresh, [(ASKED, passed)], 100.0)[0]
 
 
 def test_the_counts_are_one_sentence():
@@ -37,6 +38,7 @@ def test_every_server_says_how_it_fares_and_why():
         {
             "address": "192.168.122.10:80",
             "forwarding": "masquerade",
+            "sorry": False,
             "weight": 5,
             "kernel_weight": 5,
             "state": "up",
@@ -60,6 +62,8 @@ def test_every_server_says_how_it_fares_and_why():
                     "latency": {"mean": 0.4, "least": 0.3, "most": 2.0},
                 }
             ],
+            "wish": None,
+            "remark": None,
             "active_connections": 3,
             "inactive_connections": 4,
             "connections_per_second": 5,
@@ -67,6 +71,7 @@ def test_every_server_says_how_it_fares_and_why():
         {
             "address": "192.168.122.20:80",
             "forwarding": "masquerade",
+            "sorry": False,
             "weight": 10,
             "kernel_weight": None,
             "state": "new",
@@ -90,6 +95,8 @@ def test_every_server_says_how_it_fares_and_why():
                     "latency": {"mean": 0.0, "least": 0.0, "most": 0.0},
                 }
             ],
+            "wish": None,
+            "remark": None,
             "active_connections": 0,
             "inactive_connections": 0,
             "connections_per_second": 0,

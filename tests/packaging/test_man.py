@@ -139,7 +139,7 @@ def test_what_a_command_exits_with_is_listed(command, uid, ruleset, code, tmp_pa
 def test_every_file_is_in_the_manual_where_it_lies():
     where = Paths(Path("/etc/sysconfig/ipvsadm"))
     files = [where.rules, where.config, where.pid_file, where.socket, where.memory]
-    files += [where.sysctls, where.backup, where.subsys, Path("/etc/ipvsadm.rules")]
+    files += [where.sysctls, where.backup, where.wishes, where.subsys, Path("/etc/ipvsadm.rules")]
     files += [where.pid_file.with_suffix(".lock")]
     listed = re.findall(r"^\.It Pa (.*)$", section(PROGRAM, "FILES"), re.M)
     listed = {Path(path) for line in listed for path in line.split(" , ")}
@@ -244,6 +244,8 @@ WORDS = {
     "octets": ("octets", None),
     "text": ("text", None),
     "token": ("word", None),
+    "share": ("percentage", None),
+    "endpoints": ("endpoints", None),
 }
 # Settings without a value that could be shown.
 SILENT = {"down_interval", "port", "address", "interface"}
@@ -266,6 +268,7 @@ def test_every_setting_is_in_the_manual_with_its_default():
         value = written[value] if isinstance(value, bool) else value
         value = f"{value:g}" if isinstance(value, (int, float)) else value
         (told,) = re.findall(r"^Default:\s(?:\.Cm )?(\S+)", body, re.M)
+        value = f"{value}%" if name == "keep_at_least" else value
         if value and isinstance(value, str) and name not in SILENT:
             assert told == value, name
         else:

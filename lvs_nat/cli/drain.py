@@ -1,0 +1,107 @@
+"""lvs-nat drain, disable, enable, weight: the operator acts on one real server."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from typing import Any
+
+from lvs_nat.cli.machine import Machine
+from lvs_nat.cli.options import paths, seconds
+from lvs_nat.system.control import ask
+
+# Between two looks at the connections that are waited for.
+LOOK = 0.5
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    command = parser.prog.split()[-1]
+    parser.add_argument(
+        "server", metavar="SERVER", help="a real server: 192.168.122.10:80, or all its ports"
+    )
+    if command == "weight":
+        parser.add_argument("weight", type=int, metavar="WEIGHT", help="its configured weight")
+    parser.add_argument(
+        "--service",
+        metavar="SERVICE",
+        help="under this virtual service alone: 'tcp 172.25.0.10:80', 'fwmark 5'",
+    )
+    if command == "drain":
+        parser.add_argument(
+            "--timeout", type=seconds, metavar="TIME", help="give up what is left after this long"
+        )
+        parser.add_argument(
+            "--wait", action="store_true", help="return when no connection is left, or in time"
+        )
+    if command in ("drain", "disable"):
+        parser.add_argument(
+            "--for", dest="length", type=seconds, metavar="TIME", help="enable it after this long"
+        )
+    if command != "enable":
+        parser.add_argument(
+            "--force", action="store_true", help="even if too few servers would be left"
+        )
+    parser.add_argument("--json", action="store_true", help="print what becomes of it, as JSON")
+    parser.set_defaults(run=run, command=command)
+
+
+def run(args: argparse.Namespace, machine: Machine) -> int:
+    """Exit 0 once it is done; 1 where it is refused, or --wait ends before the connections."""
+    found = _act(args)
+    drained = True
+    if getattr(args, "wait", False):
+        found, drained = _wait(args, found, machine)
+    if args.json:
+        machine.say(json.dumps(found, indent=2))
+    else:
+        machine.say("\n".join(map(_line, found["rows"])))
+    return 0 if drained else 1
+
+
+def _act(args: argparse.Namespace) -> dict[str, Any]:
+    if args.command == "weight":
+        return _ask(args, "weigh", weight=args.weight, force=args.force)
+    return _ask(
+        args,
+        "wish",
+        wish=args.command,
+        cut_after=getattr(args, "timeout", None),
+        ends_after=getattr(args, "length", None),
+        force=getattr(args, "force", False),
+    )
+
+
+def _ask(args: argparse.Namespace, verb: str, **more: Any) -> dict[str, Any]:
+    return ask(paths(args).socket, verb, server=args.server, service=args.service, **more)
+
+
+def _wait(
+    args: argparse.Namespace, found: dict[str, Any], machine: Machine
+) -> tuple[dict[str, Any], bool]:
+    """Wait until the kernel counts no connection more; say how many are left as that changes."""
+    deadline = None if args.timeout is None else time.monotonic() + args.timeout
+    said = None
+    while left := _active(found):
+        if left != said:
+            machine.warn(f"{left} connection{'s' * (left != 1)} left")
+            said = left
+        if deadline is not None and time.monotonic() >= deadline:
+            return found, False
+        time.sleep(LOOK)
+        found = _ask(args, "connections")
+    return found, True
+
+
+def _active(found: dict[str, Any]) -> int:
+    return sum(int(row["active_connections"]) for row in found["rows"])
+
+
+def _line(row: dict[str, Any]) -> str:
+    kernel = row["kernel_weight"]
+    now = "out of the table" if kernel is None else f"weight {kernel} in the table"
+    count = row["active_connections"]
+    return (
+        f"{row['address']} under {row['service']}: weight {row['weight']}, {now}, "
+        f"{count} connection{'s' * (count != 1)}"
+    )

@@ -1,0 +1,121 @@
+"""What verdicts make of the cluster: who falls, who returns, whom to suspect."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+from lvs_nat.core.cluster import Cluster
+from lvs_nat.core.health import Health, Outcome, State, Verdict, joined, step
+from lvs_nat.core.leaving import Departure, depart
+from lvs_nat.core.setup import Target
+
+NO_WAY = "no return path: is this director its default gateway?"
+# What a broken link of our own looks like.
+UNHEARD = frozenset({Outcome.SILENT, Outcome.UNKNOWN})
+
+
+class Change(NamedTuple):
+    """One real server's health before and after a verdict that is news."""
+
+    target: Target
+    before: Health
+    after: Health
+
+
+def judged(
+    cluster: Cluster, verdicts: Sequence[tuple[Target, Verdict]], now: float
+) -> tuple[Cluster, tuple[Change, ...]]:
+    """Return the cluster once *verdicts* are known, and each change that they made.
+
+    A change is one of state or weight, or that a server can be asked no more: as many
+    verdicts in a row as make others fall have told nothing.
+    """
+    healths = dict(cluster.healths)
+    changes = []
+    for who, verdict in verdicts:
+        before = healths.get(who)
+        if before is None:
+            continue  # asked before a reload took it away
+        if who.path:
+            found = _way(cluster, who, verdict, healths)
+            if found is None:
+                continue
+            verdict = found
+        healths[who] = after = step(before, verdict, now, who.check)
+        moved = after.state is not before.state or after.weight != before.weight
+        if moved or after.unknowns == who.check.fall:
+            changes.append(Change(who, before, after))
+    cluster = replace(cluster, healths=healths)
+    fallen = {change.target for change in changes if change.before.serving}
+    if changes or any(verdict.outcome is Outcome.REFUSED for _, verdict in verdicts):
+        cluster = _departing(cluster, fallen, now)
+    if changes or cluster.suspected is not None:
+        cluster = _suspecting(cluster, now)
+    return cluster, tuple(changes)
+
+
+def _way(
+    cluster: Cluster, who: Target, verdict: Verdict, healths: Mapping[Target, Health]
+) -> Verdict | None:
+    """Return what a question from the virtual address says of the way back; None: nothing.
+
+    A refusal has found its way.  While the server does not answer the director either,
+    silence is its own.
+    """
+    if verdict.outcome is Outcome.REFUSED:
+        return Verdict(Outcome.PASS, "its answers come back", verdict.latency)
+    if verdict.outcome in (Outcome.PASS, Outcome.UNKNOWN):
+        return verdict
+    if any(healths[other].state is not State.UP for other in cluster.beside[who]):
+        return None
+    return replace(verdict, words=NO_WAY)
+
+
+def _departing(cluster: Cluster, fallen: set[Target], now: float) -> Cluster:
+    """Let servers go that have just *fallen*; forget the leaving of those that are back."""
+    departures, back = {}, []
+    for key, all_ in cluster.members.items():
+        failed = [who for who in all_ if not cluster.healths[who].serving]
+        if not failed:
+            back += [key] if key in cluster.departures else []
+            continue
+        known = cluster.departures.get(key)
+        if known or not fallen.isdisjoint(failed):
+            worst = joined([cluster.healths[who] for who in failed])
+            first = depart(key.service, worst, cluster.setup.service(key.service), now)
+            way = all(who.path for who in failed)
+            departures[key] = first if first.removed or not known else known
+            if departures[key].way is not way:
+                departures[key] = replace(departures[key], way=way, flowing=False)
+    return replace(cluster, departures=departures).returning(back, now)
+
+
+def _suspecting(cluster: Cluster, now: float) -> Cluster:
+    """Suspect ourselves once every server is silent that answered a moment ago.
+
+    The first answer ends the suspicion, be it a refusal.
+    """
+    asked = {who: cluster.healths[who] for who in cluster.healths if not who.path}
+    silent = [it for it in asked.values() if it.last and it.last.outcome in UNHEARD]
+    if len(silent) < len(asked) or any(it.serving for it in asked.values()):
+        return _trusting(cluster, now) if cluster.suspected is not None else cluster
+    if cluster.suspected is not None:
+        return cluster
+    window = 2 * max(who.check.interval + who.check.timeout for who in asked)
+    fell = {
+        who.endpoint.address
+        for who, it in asked.items()
+        if it.state is State.DOWN and it.falls and now - it.falls[-1] <= window
+    }
+    return replace(cluster, suspected=now) if len(fell) > 1 else cluster
+
+
+def _trusting(cluster: Cluster, now: float) -> Cluster:
+    """End the suspicion; whoever is still silent begins to leave only now."""
+    departures = {
+        key: it if it.refused else Departure(now, way=it.way)
+        for key, it in cluster.departures.items()
+    }
+    return replace(cluster, suspected=None, departures=departures)

@@ -1,0 +1,70 @@
+"""How a failed real server leaves its virtual service.
+
+It leaves in two steps where there is doubt: quiesced first (weight 0 breaks nobody's
+connection if the alarm was false), removed when nothing more comes out of it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from lvs_nat.core.health import Health, Outcome
+from lvs_nat.core.setup import OnFailure, ServiceSetup
+from lvs_nat.model import Listener, ServiceName, Transport
+
+# The kernel publishes counters every 2 s (net/netfilter/ipvs/ip_vs_est.c): whoever has been
+# seen sending must be seen silent for longer than that.
+QUIET = 2.5
+# A failed server that goes on sending packets is believed to be finishing work this long.
+PATIENCE = 30.0
+
+
+@dataclass(frozen=True)
+class Departure:
+    """How far a failed destination's leaving has come; times are monotonic seconds.
+
+    packets_out is the last count seen, None until the first look; heard is when it last grew.
+    way says that nothing is wrong with the server but its way back to the clients; flowing
+    that packets come out of it all the same: then the question was wrong, and it serves.
+    refused says that the server itself said no.
+    """
+
+    since: float
+    packets_out: int | None = None
+    heard: float | None = None
+    removed: bool = False
+    way: bool = False
+    flowing: bool = False
+    refused: bool = False
+
+
+def depart(name: ServiceName, health: Health, setup: ServiceSetup, now: float) -> Departure:
+    """Return the first step of leaving for a server that has just failed.
+
+    A refusal leaves no doubt: its process is gone.  UDP has no connections to spare.
+    """
+    refused = health.last is not None and health.last.outcome is Outcome.REFUSED
+    datagrams = isinstance(name, Listener) and name.transport is Transport.UDP
+    at_once = refused or datagrams or setup.on_failure is OnFailure.REMOVE
+    removed = at_once and setup.on_failure is not OnFailure.QUIESCE
+    return Departure(now, removed=removed, refused=refused)
+
+
+def leave(departure: Departure, packets_out: int, setup: ServiceSetup, now: float) -> Departure:
+    """Return *departure* after one more look at the packets its destination has sent."""
+    if departure.removed or departure.flowing:
+        return departure
+    if departure.way and now - departure.since < QUIET:
+        return departure  # what is counted now may have come out before
+    if departure.packets_out is not None and packets_out > departure.packets_out:
+        departure = replace(departure, heard=now, flowing=departure.way)
+    departure = replace(departure, packets_out=packets_out)
+    if departure.flowing or setup.on_failure is OnFailure.QUIESCE:
+        return departure
+    began = departure.since + (QUIET if departure.way else 0.0)
+    if departure.heard is None:
+        gone = now - began >= max(QUIET if departure.way else 0.0, setup.remove_after)
+    else:
+        quiet = now - departure.heard >= max(QUIET, setup.remove_after)
+        gone = quiet or now - began >= max(PATIENCE, setup.remove_after)
+    return replace(departure, removed=gone)

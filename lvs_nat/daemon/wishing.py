@@ -1,0 +1,228 @@
+"""The operator's wishes are heard, guarded, kept over restarts and boots, and carried out."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from lvs_nat.core.cluster import Cluster, Row
+from lvs_nat.core.plan import SetDestination
+from lvs_nat.core.pool import Wish
+from lvs_nat.core.settings import service_name
+from lvs_nat.core.wishes import Wanted, Whom, Wishes
+from lvs_nat.daemon.director import Director
+from lvs_nat.errors import ConfigError, LvsNatError
+from lvs_nat.model import WEIGHT_MAX, Endpoint, ServiceName
+from lvs_nat.system import files
+
+log = logging.getLogger(__name__)
+
+WISHES = {"drain": Wish.QUIESCED, "disable": Wish.OUT, "enable": Wish.NOTHING}
+
+
+class Wishing:
+    """The wishes of one director's operator, and the file that keeps them.
+
+    Deadlines are monotonic here and wall time in the file, which outlives a boot.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        director: Director,
+        clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self._path = path
+        self._director = director
+        self._clock = clock
+        self._wall = wall
+        self._written: Wishes = {}
+
+    def recall(self) -> None:
+        """Take up the wishes that were kept; a file that cannot be used is said."""
+        try:
+            found = _parse(files.read_text(self._path), self._clock() - self._wall())
+        except ConfigError:
+            return  # there is none
+        except ValueError as error:
+            log.error("the operator's wishes are lost, %s cannot be used: %s", self._path, error)
+            return
+        self._written = found
+        self._director.cluster = self._director.cluster.wished(found, self._clock())
+
+    def keep(self) -> None:
+        """Write the wishes down if they have changed: some end by themselves."""
+        wishes = self._director.cluster.wishes
+        if wishes == self._written:
+            return
+        text = _spell(wishes, self._wall() - self._clock())
+        try:
+            self._path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+            files.write_atomic(self._path, text, 0o600)
+            self._written = wishes
+        except OSError as error:
+            log.error("cannot write %s: %s; a restart would forget a wish", self._path, error)
+
+    def wish(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Drain, disable or enable a server; return what becomes of each of its rows.
+
+        Raises LvsNatError where there is no such server, or where too few would be left.
+        """
+        wish = WISHES[str(request["wish"])]
+        cluster, now = self._director.cluster, self._clock()
+        rows = _rows(cluster, request)
+        wishes = dict(cluster.wishes)
+        for whom in list(wishes):
+            if any(whom.endpoint == key.endpoint for key in rows) and _within(whom, request):
+                del wishes[whom]
+        if wish is not Wish.NOTHING:
+            wanted = Wanted(
+                wish, _later(now, request, "cut_after"), _later(now, request, "ends_after")
+            )
+            wishes.update(dict.fromkeys((_whom(key, request) for key in rows), wanted))
+        if not request.get("force"):
+            _guard(cluster, cluster.wished(wishes, now), now)
+        self._director.wish(wishes)
+        self.keep()
+        log.info("the operator wants %s %s", request["server"], WORDS[wish])
+        return {"rows": self.standing(rows)}
+
+    def weigh(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Set the configured weight of a server in what runs; `save` makes it last."""
+        weight = request["weight"]
+        if not isinstance(weight, int) or not 0 <= weight <= WEIGHT_MAX:
+            raise LvsNatError(f"{weight} is no weight; write 0 to {WEIGHT_MAX}")
+        rows = _rows(self._director.cluster, request)
+        self._director.edit(
+            tuple(
+                SetDestination(
+                    key.service, replace(self._director.cluster.meant(key), weight=weight)
+                )
+                for key in rows
+            ),
+            lambda before, after, now: None if request.get("force") else _guard(before, after, now),
+        )
+        return {"rows": self.standing(rows)}
+
+    def connections(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Return the rows of a server and the connections that the kernel counts for them."""
+        self._director.reconcile()
+        return {"rows": self.standing(_rows(self._director.cluster, request))}
+
+    def standing(self, rows: list[Row]) -> list[dict[str, Any]]:
+        """Return what the kernel holds of *rows* now."""
+        director = self._director
+        found = []
+        for key in rows:
+            service = director.actual.services.get(key.service)
+            present = service.destinations.get(key.endpoint) if service else None
+            counted = director.counters.get(key)
+            found.append(
+                {
+                    "service": str(key.service),
+                    "address": str(key.endpoint),
+                    "weight": director.cluster.meant(key).weight,
+                    "kernel_weight": present.weight if present else None,
+                    "active_connections": counted.active if present and counted else 0,
+                    "inactive_connections": counted.inactive if present and counted else 0,
+                }
+            )
+        return found
+
+
+WORDS = {
+    Wish.QUIESCED: "drained: no new clients, those it has may finish",
+    Wish.OUT: "out of service",
+    Wish.NOTHING: "in service",
+}
+
+
+def _rows(cluster: Cluster, request: dict[str, Any]) -> list[Row]:
+    """Return the rows of the server that *request* names, with its port or without."""
+    name, service = str(request["server"]), _service(request)
+    if service is not None and service not in cluster.rules.services:
+        raise LvsNatError(f"there is no virtual service {service}; see lvs-nat status")
+    found = [
+        key
+        for key in cluster.members
+        if name in (str(key.endpoint), str(key.endpoint.address)) and service in (None, key.service)
+    ]
+    if not found:
+        where = f" under {service}" if service else ""
+        raise LvsNatError(f"there is no real server {name}{where}; see lvs-nat status")
+    return found
+
+
+def _service(request: dict[str, Any]) -> ServiceName | None:
+    if request.get("service") is None:
+        return None
+    try:
+        return service_name(str(request["service"]))
+    except ValueError as error:
+        raise LvsNatError(f"{error}; write for example 'tcp 172.25.0.10:80'") from error
+
+
+def _whom(key: Row, request: dict[str, Any]) -> Whom:
+    return Whom(None if request.get("service") is None else key.service, key.endpoint)
+
+
+def _within(whom: Whom, request: dict[str, Any]) -> bool:
+    """Whether a wish that was there is about what the request is about."""
+    service = _service(request)
+    return service is None or whom.service in (None, service)
+
+
+def _later(now: float, request: dict[str, Any], key: str) -> float | None:
+    seconds = request.get(key)
+    return None if seconds is None else now + float(seconds)
+
+
+def _guard(before: Cluster, after: Cluster, now: float) -> None:
+    """Raise LvsNatError where an act would leave less than the panic guard allows."""
+    for name in before.rules.services:
+        least = before.setup.service(name).keep_at_least
+        was, is_ = before.share_serving(name, now), after.share_serving(name, now)
+        if least and is_ < was and is_ < least:
+            raise LvsNatError(
+                f"this would leave {is_:.0%} of the weight of {name}, less than keep_at_least = "
+                f"{least:.0%}; --force does it all the same"
+            )
+
+
+def _spell(wishes: Wishes, ahead: float) -> str:
+    """Return *wishes* as text; *ahead* is what wall time is ahead of monotonic time."""
+    entries = [
+        {
+            "service": str(whom.service) if whom.service else None,
+            "server": str(whom.endpoint),
+            "wish": it.wish.value,
+            "cut": None if it.cut is None else it.cut + ahead,
+            "ends": None if it.ends is None else it.ends + ahead,
+        }
+        for whom, it in wishes.items()
+    ]
+    return json.dumps({"format": 1, "wishes": entries}, indent=1) + "\n"
+
+
+def _parse(text: str, behind: float) -> Wishes:
+    try:
+        data: Any = json.loads(text)
+        if data["format"] != 1:
+            raise ValueError(f"it has format {data['format']!r}")
+        return dict(_wish(entry, behind) for entry in data["wishes"])
+    except (KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ValueError(f"not a file of wishes: {error}") from error
+
+
+def _wish(entry: Any, behind: float) -> tuple[Whom, Wanted]:
+    service = None if entry["service"] is None else service_name(entry["service"])
+    cut, ends = (
+        None if entry[key] is None else float(entry[key]) + behind for key in ("cut", "ends")
+    )
+    return Whom(service, Endpoint.parse(entry["server"])), Wanted(Wish(entry["wish"]), cut, ends)

@@ -1,0 +1,200 @@
+import json
+import logging
+
+import pytest
+
+from lvs_nat.core.cluster import Cluster
+from lvs_nat.core.health import Outcome, Verdict
+from lvs_nat.core.setup import Check, ServiceSetup, Setup, Target
+from lvs_nat.daemon.director import Director
+from lvs_nat.daemon.wishing import Wishing
+from lvs_nat.errors import LvsNatError
+from tests.builders import RS1, RS2, VIP, WEB, real, rules, service, tcp
+from tests.fakes import FakeIpvs
+
+PASS = Verdict(Outcome.PASS, "connected")
+DRAINED, QUIESCED2 = real("192.168.122.10:80", 0), real("192.168.122.20:80", 0)
+OTHER = "172.25.0.11:80"
+
+
+class Stage:
+    """A director whose servers are well, its operator, and a clock for both."""
+
+    def __init__(self, folder, ruleset=WEB, least=0.0):
+        self.now = 1000.0
+        self.path = folder / "state" / "wishes.json"
+        setup = Setup(ServiceSetup(keep_at_least=least))
+        self.kernel = FakeIpvs()
+        self.director = Director(Cluster.of(ruleset, setup, {}), self.kernel, self.clock)
+        self.wishing = self.another()
+        well = [(Target(row.endpoint, Check()), PASS) for row in (RS1, RS2)]
+        self.director.hear(well)
+
+    def clock(self):
+        return self.now
+
+    def another(self, booted=0.0):
+        """Return what a later director reads; its monotonic clock began *booted* later."""
+        return Wishing(self.path, self.director, self.clock, lambda: self.now + 1e9 + booted)
+
+    def asks(self, wish, server="192.168.122.10:80", **more):
+        return self.wishing.wish({"server": server, "wish": wish, **more})["rows"]
+
+    def later(self, seconds):
+        self.now += seconds
+        self.director.reconcile()
+        self.wishing.keep()
+        return self
+
+    def rows(self, name=VIP):
+        return tuple(self.kernel.read().services[tcp(name)].destinations.values())
+
+
+@pytest.fixture
+def stage(tmp_path):
+    return Stage(tmp_path)
+
+
+def test_a_drained_server_takes_no_new_clients_until_it_is_enabled(stage):
+    (row,) = stage.asks("drain")
+
+    assert row == {
+        "service": f"tcp {VIP}",
+        "address": "192.168.122.10:80",
+        "weight": 5,
+        "kernel_weight": 0,
+        "active_connections": 0,
+        "inactive_connections": 0,
+    }
+    assert stage.rows() == (DRAINED, RS2)
+    assert stage.later(1e6).rows() == (DRAINED, RS2)
+    stage.asks("enable")
+    assert stage.rows() == (RS1, RS2)
+
+
+def test_what_is_left_after_the_time_out_of_a_drain_is_given_up(stage):
+    stage.asks("drain", cut_after=30.0)
+
+    assert stage.later(29).rows() == (DRAINED, RS2)
+    assert stage.later(1).rows() == (RS2,)
+
+
+def test_a_wish_may_end_by_itself(stage):
+    stage.asks("disable", ends_after=60.0)
+
+    assert stage.later(59).rows() == (RS2,)
+    assert stage.later(1).rows() == (RS2, RS1) or stage.rows() == (RS1, RS2)
+    assert json.loads(stage.path.read_text())["wishes"] == []
+
+
+def test_a_server_is_meant_with_all_its_ports_or_under_one_service(tmp_path):
+    both = rules(service(VIP, RS1, RS2), service(OTHER, RS1, real("192.168.122.10:81")))
+    stage = Stage(tmp_path, both)
+
+    assert len(stage.asks("drain", "192.168.122.10", service=f"tcp {OTHER}")) == 2
+    assert stage.rows() == (RS1, RS2)
+    assert len(stage.asks("drain", "192.168.122.10")) == 3
+    assert stage.rows() == (DRAINED, RS2)
+    assert len(stage.asks("enable", "192.168.122.10")) == 3
+    assert (stage.rows(), stage.rows(OTHER)[0]) == ((RS1, RS2), RS1)
+
+
+def test_wishes_outlive_restart_reload_and_boot_with_their_deadlines(stage):
+    stage.asks("drain", cut_after=30.0)
+    stage.director.reload(WEB, stage.director.cluster.setup)
+    assert stage.later(1).rows() == (DRAINED, RS2)
+
+    stage.director.cluster = Cluster.of(WEB, Setup(), stage.director.cluster.healths)
+    stage.another(booted=10.0).recall()
+    assert stage.later(18).rows() == (DRAINED, RS2)
+    assert stage.later(1).rows() == (RS2,)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "nonsense", "{}", "[]", '{"format": 2}', '{"format": 1, "wishes": [{}]}',
+             '{"format": 1, "wishes": [{"service": null, "server": "x", "wish": "drained",'
+             ' "cut": null, "ends": null}]}']
+)  # fmt: skip
+def test_a_file_that_is_none_is_said_and_done_without(stage, text, caplog):
+    stage.path.parent.mkdir()
+    stage.path.write_text(text)
+    stage.another().recall()
+
+    assert stage.director.cluster.wishes == {}
+    assert "wishes are lost" in caplog.text
+
+
+def test_no_file_is_nothing_to_speak_of(stage, caplog):
+    stage.another().recall()
+
+    assert caplog.records == []
+
+
+def test_a_file_that_cannot_be_written_is_said_and_the_wish_holds(stage, caplog):
+    stage.path.parent.write_text("a file where a folder should be")
+    with caplog.at_level(logging.ERROR):
+        stage.asks("drain")
+
+    assert stage.rows() == (DRAINED, RS2)
+    assert "a restart would forget a wish" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "request_, words",
+    [
+        ({"server": "192.168.122.99:80"},
+         "there is no real server 192.168.122.99:80; see lvs-nat status"),
+        ({"server": "192.168.122.10:80", "service": "tcp 1.2.3.4:5"},
+         "there is no virtual service tcp 1.2.3.4:5; see lvs-nat status"),
+        ({"server": "192.168.122.10:80", "service": "web"},
+         "'web' is not the name of a virtual service; write for example 'tcp 172.25.0.10:80'"),
+    ],
+)  # fmt: skip
+def test_whom_nobody_knows_nobody_drains(stage, request_, words):
+    with pytest.raises(LvsNatError, match=words.replace(".", r"\.")):
+        stage.wishing.wish({"wish": "drain", **request_})
+
+    assert stage.director.cluster.wishes == {}
+
+
+def test_the_panic_guard_holds_for_the_operator_too_unless_he_insists(tmp_path):
+    stage = Stage(tmp_path, least=0.5)
+    words = (
+        r"this would leave 33% of the weight of tcp 172.25.0.10:80, less than keep_at_least = 50%"
+    )
+
+    with pytest.raises(LvsNatError, match=words):
+        stage.asks("drain", "192.168.122.20:80")
+    assert stage.rows() == (RS1, RS2)
+    stage.asks("drain", "192.168.122.20:80", force=True)
+    assert stage.rows() == (RS1, QUIESCED2)
+    stage.asks("enable", "192.168.122.20:80")
+    stage.asks("drain")
+    assert stage.rows() == (DRAINED, RS2)
+
+
+def weighs(stage, weight, **more):
+    return stage.wishing.weigh({"server": "192.168.122.10:80", "weight": weight, **more})
+
+
+def test_a_weight_is_set_in_what_runs_and_saved_with_it(stage):
+    weighs(stage, 7)
+
+    assert stage.rows() == (real("192.168.122.10:80", 7), RS2)
+    assert stage.director.meant.services[tcp(VIP)].destinations[RS1.endpoint].weight == 7
+
+
+@pytest.mark.parametrize("weight", [-1, 2**31, 1.5, "7", None])
+def test_nonsense_is_no_weight(stage, weight):
+    with pytest.raises(LvsNatError, match="is no weight"):
+        weighs(stage, weight)
+
+
+def test_a_drained_server_that_fails_and_returns_is_drained_still(stage):
+    stage.asks("drain")
+    who = Target(RS1.endpoint, Check())
+    stage.director.hear([(who, Verdict(Outcome.REFUSED, "refused"))] * 2)
+    gone = stage.rows()
+    stage.director.hear([(who, PASS)] * 2)
+
+    assert (gone, stage.rows()) == ((RS2,), (RS2, DRAINED))
