@@ -74,6 +74,7 @@ class SyncRole(Enum):
 class Endpoint:
     """An address and a port; how a destination is known within its service."""
 
+    __slots__ = ("address", "port")
     address: Address
     port: int
 

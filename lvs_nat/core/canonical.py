@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from ipaddress import IPv4Address
 
 from lvs_nat.model import (
@@ -16,10 +17,11 @@ from lvs_nat.model import (
 )
 
 _BYTE = r"(0|[1-9]\d{0,2})"
+_BYTES = {str(value): value for value in range(256)}
 _QUAD = r"\.".join([_BYTE] * 4)
 _PORT = r"([1-9]\d{0,4})"
-_SERVER = rf"{_QUAD}:{_PORT}"
-_ROW = re.compile(rf"-a (-[tu] {_SERVER}) -r ({_SERVER}) -m -w (0|[1-9]\d{{0,9}})", re.ASCII)
+_ROW = re.compile(rf"-a (-[tu] [\d.:]+) -r {_QUAD}:{_PORT} -m -w (0|[1-9]\d{{0,9}})", re.ASCII)
+_SERVICE = re.compile(rf"-[tu] {_QUAD}:{_PORT}", re.ASCII)
 _TRANSPORTS = {"-t": Transport.TCP, "-u": Transport.UDP}
 
 
@@ -38,23 +40,30 @@ class Canonical:
         found = _ROW.fullmatch(text)
         if not found:
             return None
-        words = found.groups()
-        service = self._services.get(words[0])
-        if service is None:
-            there = _endpoint(words[1:6])
-            if there is None:
-                return None
-            service = Listener(_TRANSPORTS[words[0][:2]], there)
-            self._services[words[0]] = service
-        endpoint, weight = _endpoint(words[7:12]), int(words[12])
-        if endpoint is None or weight > WEIGHT_MAX:
+        name, *place, digits = found.groups()
+        service = self._services.get(name) or self._service(name)
+        endpoint, weight = _endpoint(place), int(digits)
+        if service is None or endpoint is None or weight > WEIGHT_MAX:
             return None
         return service, Destination(endpoint, weight, Forwarding.MASQUERADE)
 
+    def _service(self, name: str) -> Listener | None:
+        found = _SERVICE.fullmatch(name)
+        endpoint = _endpoint(found.groups()) if found else None
+        if endpoint is None:
+            return None
+        self._services[name] = service = Listener(_TRANSPORTS[name[:2]], endpoint)
+        return service
 
-def _endpoint(words: tuple[str, ...]) -> Endpoint | None:
-    a, b, c, d, port = map(int, words)
-    # The first byte leaves out what may not be one machine's address.
-    if not 0 < a < 224 or b > 255 or c > 255 or d > 255 or port > 65535:
+
+def _endpoint(words: Sequence[str]) -> Endpoint | None:
+    a, b, c, d, digits = words
+    try:
+        value = _BYTES[a] << 24 | _BYTES[b] << 16 | _BYTES[c] << 8 | _BYTES[d]
+    except KeyError:
         return None
-    return Endpoint(IPv4Address(a << 24 | b << 16 | c << 8 | d), port)
+    port = int(digits)
+    # Others may not be one machine's address.
+    if not 0x01000000 <= value < 0xE0000000 or port > 65535:
+        return None
+    return Endpoint(IPv4Address(value), port)

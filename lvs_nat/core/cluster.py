@@ -11,7 +11,7 @@ from lvs_nat.core.health import SERVING, Health, State, joined
 from lvs_nat.core.leaving import Departure, leave
 from lvs_nat.core.pool import Choice, Stand, Wish, choose, serves, share
 from lvs_nat.core.setup import OnStart, Setup, Target
-from lvs_nat.core.targets import Here, targets
+from lvs_nat.core.targets import Asker, Here
 from lvs_nat.core.wishes import Wanted, Wishes, lasting, wanted
 from lvs_nat.model import Counters, Destination, Endpoint, Ruleset, Service, ServiceName, Table
 
@@ -63,14 +63,16 @@ class Cluster:
         here: Here = NOWHERE,
     ) -> Cluster:
         """Return the cluster of *rules*; servers that *healths* does not know are new."""
+        askers = {name: Asker(setup, name, here) for name in rules.services}
         members = {
-            Row(name, endpoint): targets(setup, name, destination, here)
+            Row(name, endpoint): asker.targets(service.destinations[endpoint])
             for name, service in rules.services.items()
-            for endpoint, destination in service.destinations.items()
+            for asker in (askers[name],)
+            for endpoint in service.destinations
         }
         trusted = Health(State.UP) if setup.on_start is OnStart.TRUST else Health()
         sorries = {
-            Row(name, endpoint): targets(setup, name, Destination(endpoint), here)
+            Row(name, endpoint): askers[name].targets(Destination(endpoint))
             for name, service in rules.services.items()
             for endpoint in setup.service(name).sorry
             if endpoint not in service.destinations
@@ -134,7 +136,7 @@ class Cluster:
         """
         healths, departures = dict(self.healths), dict(self.departures)
         for key, all_ in self.members.items():
-            present = _row(rows, key)
+            present = _row(rows, key) if all_ else None
             if present is None:
                 continue
             well = bool(present.weight or not self.meant(key).weight)
@@ -228,9 +230,10 @@ class Cluster:
 
     def table(self, now: float) -> Table:
         """Return the services as the kernel should have them now."""
+        well = self._all_well(self.healths.values())
         return {
             name: service
-            if self._settled(service)
+            if self._settled(service, well)
             else replace(service, destinations=self.choice(name, now).rows)
             for name, service in self.rules.services.items()
         }
@@ -260,14 +263,20 @@ class Cluster:
         serving = sum(it.meant.weight for it in stands if serves(it) and it.wish is Wish.NOTHING)
         return serving / whole if whole else 1.0
 
-    def _settled(self, service: Service) -> bool:
-        """Whether a service has nothing to choose: all of it is served as it is meant."""
+    @staticmethod
+    def _all_well(healths: Iterable[Health]) -> bool:
+        return all(it.state in SERVING and it.weight is None for it in healths)
+
+    def _settled(self, service: Service, well: bool) -> bool:
+        """Whether a service has nothing to choose: all of it is served as it is meant.
+
+        *well* says that this is known of every server.
+        """
         setup = self.setup.service(service.name)
         if setup.slow_start or self.wishes or setup.quorum > 1 or not service.destinations:
             return False
-        healths = self.healths
-        return all(
-            healths[who].state in SERVING and healths[who].weight is None
+        return well or self._all_well(
+            self.healths[who]
             for endpoint in service.destinations
             for who in self.members[Row(service.name, endpoint)]
         )

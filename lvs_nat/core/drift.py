@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import fields, replace
 
 from lvs_nat.core.plan import (
+    AddDestination,
     AddService,
-    DelDestination,
     DelService,
     Operation,
     SetDestination,
@@ -107,7 +107,10 @@ def perform(ruleset: Ruleset, operations: Sequence[Operation]) -> Ruleset:
     daemons = dict(ruleset.daemons)
     timeouts = ruleset.timeouts
     for operation in operations:
-        if isinstance(operation, SetTimeouts):
+        if isinstance(operation, (AddDestination, SetDestination)):  # nearly all there ever are
+            destination = operation.destination
+            rows.get(operation.name, {})[destination.endpoint] = destination
+        elif isinstance(operation, SetTimeouts):
             timeouts = _merged(timeouts, operation.timeouts)
         elif isinstance(operation, StartDaemon):
             daemons[operation.daemon.role] = operation.daemon
@@ -119,11 +122,8 @@ def perform(ruleset: Ruleset, operations: Sequence[Operation]) -> Ruleset:
         elif isinstance(operation, DelService):
             heads.pop(operation.name, None)
             rows.pop(operation.name, None)
-        elif isinstance(operation, DelDestination):
-            rows.get(operation.name, {}).pop(operation.endpoint, None)
         else:
-            destination = operation.destination
-            rows.get(operation.name, {})[destination.endpoint] = destination
+            rows.get(operation.name, {}).pop(operation.endpoint, None)
     services = {name: replace(head, destinations=rows[name]) for name, head in heads.items()}
     return Ruleset(services, timeouts, daemons)
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from lvs_nat.core import order
 from lvs_nat.core.spelling import spell_endpoint, spell_flags
 from lvs_nat.model import (
     Counters,
-    Destination,
     Endpoint,
     Forwarding,
     Mark,
@@ -41,21 +40,26 @@ def listing(
     version is that of the kernel's IPVS, size the number of buckets of its connection hash.
     A destination without counters has no connections.
     """
-    return "".join(f"{line}\n" for line in _lines(services, counters, version, size))
-
-
-def _lines(
-    services: Table,
-    counters: Mapping[tuple[ServiceName, Endpoint], Counters],
-    version: tuple[int, int, int],
-    size: int,
-) -> Iterator[str]:
-    yield f"IP Virtual Server version {'.'.join(map(str, version))} (size={size})"
-    yield from _TITLES
+    head = (f"IP Virtual Server version {'.'.join(map(str, version))} (size={size})", *_TITLES)
+    parts = [_text(head)]
     for service in order.services(services):
-        yield " ".join(_service(service))
-        for row in order.destinations(service):
-            yield _destination(row, counters.get((service.name, row.endpoint), _NONE))
+        parts.append(_text((" ".join(_service(service)), *_destinations(service, counters))))
+    return "".join(parts)
+
+
+def _text(lines: Iterable[str]) -> str:
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _destinations(
+    service: Service, counters: Mapping[tuple[ServiceName, Endpoint], Counters]
+) -> Iterator[str]:
+    for row in order.destinations(service):
+        counted = counters.get((service.name, row.endpoint), _NONE) if counters else _NONE
+        yield (
+            f"  -> {spell_endpoint(row.endpoint):<28} {_FORWARDING[row.forwarding]:<7}"
+            f" {row.weight:<6} {counted.active:<10} {counted.inactive:<10}"
+        )
 
 
 def _service(service: Service) -> Iterator[str]:
@@ -85,10 +89,3 @@ def _flags(service: Service) -> str:
     # ipvsadm has no name for flag 3 beside the schedulers that name the other two.
     nameless = "flag-3" if service.scheduler in ("sh", "mh") else ""
     return ",".join(flag for flag in spell_flags(service).split(",") if flag != nameless)
-
-
-def _destination(row: Destination, counters: Counters) -> str:
-    return (
-        f"  -> {spell_endpoint(row.endpoint):<28} {_FORWARDING[row.forwarding]:<7}"
-        f" {row.weight:<6} {counters.active:<10} {counters.inactive:<10}"
-    )

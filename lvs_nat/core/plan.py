@@ -116,6 +116,8 @@ def carried_out(
 
     Nothing can be done to a service that could not be added, though nobody need be told.
     """
+    if not refused:
+        return tuple(operations)
     absent = {it.service.name for it in refused if isinstance(it, AddService)}
     undone = set(map(id, refused))
     return tuple(it for it in operations if id(it) not in undone and service_of(it) not in absent)

@@ -119,7 +119,8 @@ class _Reading:
     def read(self, number: int, text: str) -> None:
         self._number = number
         try:
-            if self._add_canonical(text):
+            row = self._canonical.row(text)
+            if row and self._added(*row):
                 return
             words = words_of(text, self.say)
             if not words:
@@ -136,14 +137,10 @@ class _Reading:
     def _complain(self, messages: Iterable[str]) -> None:
         self.problems += [Problem(self._path, self._number, message) for message in messages]
 
-    def _add_canonical(self, text: str) -> bool:
-        """Obey *text* if it is the usual -a and nothing speaks against it."""
-        row = self._canonical.row(text)
-        draft = self._drafts.get(row[0]) if row else None
-        if row is None or draft is None or row[1].endpoint in draft.destinations:
-            return False
-        draft.destinations[row[1].endpoint] = row[1]
-        return True
+    def _added(self, name: ServiceName, row: Destination) -> bool:
+        """Obey the usual -a, of *row*, if nothing speaks against it."""
+        draft = self._drafts.get(name)
+        return draft is not None and draft.destinations.setdefault(row.endpoint, row) is row
 
     def _doubt(self, line: Line) -> None:
         if line.command != "-A":

@@ -78,9 +78,13 @@ def spell_name(name: ServiceName) -> str:
 
 def spell_endpoint(endpoint: Endpoint) -> str:
     """Return 192.168.122.10:80 or [fd00::20]:80, as inet_ntop(3) writes addresses."""
-    if endpoint.address.version == 4:
-        return f"{endpoint.address}:{endpoint.port}"
-    return f"[{spell_address(endpoint.address)}]:{endpoint.port}"
+    address = endpoint.address
+    if address.version == 4:
+        # Of these there may be thousands: str(address) takes thrice the time.
+        value = int(address)
+        quad = f"{value >> 24}.{value >> 16 & 255}.{value >> 8 & 255}.{value & 255}"
+        return f"{quad}:{endpoint.port}"
+    return f"[{spell_address(address)}]:{endpoint.port}"
 
 
 def spell_address(address: Address) -> str:

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from ipaddress import IPv4Interface, IPv6Interface
-from typing import Union
+from functools import cached_property
+from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network
+from typing import NamedTuple, Union
 
-from lvs_nat.core.questions import CheckKind, Script, Tcp
+from lvs_nat.core.questions import HALF_OPEN, CheckKind, Script
 from lvs_nat.core.setup import Check, From, Setup, Target
-from lvs_nat.model import Address, Destination, Forwarding, Listener, ServiceName, Transport
+from lvs_nat.model import (
+    Address,
+    Destination,
+    Endpoint,
+    Forwarding,
+    Listener,
+    ServiceName,
+    Transport,
+)
 
 Interface = Union[IPv4Interface, IPv6Interface]
+Network = Union[IPv4Network, IPv6Network]
 
 # What these ask is answered by a TCP server alone.
 STREAMS = frozenset(
@@ -35,69 +45,101 @@ class Here:
     interfaces: frozenset[Interface] = frozenset()
     masquerades: bool = False
 
-    def has(self, address: Address) -> bool:
-        return any(interface.ip == address for interface in self.interfaces)
+    @cached_property
+    def networks(self) -> Mapping[Address, tuple[Network, ...]]:
+        """The addresses of this machine, each with the networks it belongs to."""
+        found: dict[Address, tuple[Network, ...]] = {}
+        for interface in self.interfaces:
+            found[interface.ip] = (*found.get(interface.ip, ()), interface.network)
+        return found
 
-    def beside(self, address: Address, other: Address) -> bool:
-        """Say whether *other* is on a network of ours that *address* belongs to."""
-        return any(
-            interface.ip == address and other in interface.network for interface in self.interfaces
-        )
+
+class Prepared(NamedTuple):
+    """One check of a virtual service, made ready for all of its servers.
+
+    port and address are those to ask instead of the server's own, 0 and None for none.
+    """
+
+    check: Check
+    port: int
+    address: Address | None
+
+
+class Asker:
+    """Who is asked about the rows of one virtual service."""
+
+    def __init__(self, setup: Setup, name: ServiceName, here: Here) -> None:
+        self._name = name
+        self._here = here
+        self._setup = setup.service(name)
+        # Thousands of servers share these.
+        self._usual = self._prepared(self._setup.checks)
+        self._way_back = self._back(self._setup.checks)
+
+    def targets(self, destination: Destination) -> tuple[Target, ...]:
+        """Return whom to ask about a row; nobody where no check can be asked."""
+        endpoint = destination.endpoint
+        prepared, way_back = self._usual, self._way_back
+        if endpoint in self._setup.servers:
+            checks = self._setup.servers[endpoint]
+            prepared, way_back = self._prepared(checks), self._back(checks)
+        found = [
+            Target(_where(endpoint, one), one.check)
+            for one in prepared
+            if one.port or endpoint.port or one.check.kind in PORTLESS
+        ]
+        if way_back is not None and open_way(self._name, destination, self._here):
+            found.append(Target(endpoint, way_back, path=True))
+        return tuple(dict.fromkeys(found)) if len(found) > 1 else tuple(found)
+
+    def _prepared(self, checks: Sequence[Check]) -> list[Prepared]:
+        """Return the checks that can be asked for this service.
+
+        A TCP connection says something about a TCP service only, unless a port is named.
+        """
+        name = self._name
+        stream = isinstance(name, Listener) and name.transport is Transport.TCP
+        return [
+            Prepared(self._directed(check), check.port, check.address)
+            for check in checks
+            if check.kind is not CheckKind.NONE
+            and (stream or check.port or check.kind not in STREAMS)
+        ]
+
+    def _directed(self, check: Check) -> Check:
+        name, question = self._name, check.question
+        if isinstance(question, Script):
+            question = replace(question, virtual=_virtual(name))
+        found = replace(check, question=question, port=0, address=None, origin=From.AUTO)
+        if check.origin is From.VIRTUAL and isinstance(name, Listener):
+            return _from(found, name.endpoint.address)
+        return found if isinstance(check.origin, From) else _from(found, check.origin)
+
+    def _back(self, checks: Sequence[Check]) -> Check | None:
+        """Return the one question that finds the way back, whatever else is asked.
+
+        It keeps the times of the first check that wants it.
+        """
+        wanting = [it for it in checks if it.origin is From.AUTO and it.kind in STREAMS]
+        if not wanting or not isinstance(self._name, Listener):
+            return None
+        first = wanting[0]
+        timeout = min(first.timeout, Check().timeout)
+        tried = replace(first, question=HALF_OPEN, timeout=timeout, port=0, address=None)
+        return _from(tried, self._name.endpoint.address)
 
 
 def targets(
     setup: Setup, name: ServiceName, destination: Destination, here: Here
 ) -> tuple[Target, ...]:
-    """Return whom to ask about a row; nobody where no check can be asked."""
-    return tuple(dict.fromkeys(_targets(setup, name, destination, here)))
+    """Return whom to ask about one row."""
+    return Asker(setup, name, here).targets(destination)
 
 
-def _targets(
-    setup: Setup, name: ServiceName, destination: Destination, here: Here
-) -> Iterator[Target]:
-    service = setup.service(name)
-    virtual = name.endpoint.address if isinstance(name, Listener) else None
-    checks = service.servers.get(destination.endpoint, service.checks)
-    for check in checks:
-        target = _target(check, name, destination)
-        if target is not None:
-            yield target
-    # One question finds the way back, whatever else is asked.
-    wanted = any(check.origin is From.AUTO and check.kind in STREAMS for check in checks)
-    if wanted and virtual and open_way(name, destination, here):
-        first = next(check for check in checks if check.origin is From.AUTO)
-        yield Target(destination.endpoint, _from(_tried(first), virtual), path=True)
-
-
-def _target(check: Check, name: ServiceName, destination: Destination) -> Target | None:
-    """Return whom *check* asks about a row; None where it cannot be asked.
-
-    A TCP connection says something about a TCP service only, unless a port is named; a
-    firewall mark or port 0 does not tell which port to ask.
-    """
-    port = check.port or destination.endpoint.port
-    if check.kind is CheckKind.NONE or (port == 0 and check.kind not in PORTLESS):
-        return None
-    stream = isinstance(name, Listener) and name.transport is Transport.TCP
-    if check.kind in STREAMS and not stream and not check.port:
-        return None
-    address = check.address or destination.endpoint.address
-    endpoint = replace(destination.endpoint, address=address, port=port)
-    question = check.question
-    if isinstance(question, Script):
-        question = replace(question, virtual=_virtual(name))
-    check = replace(check, question=question, port=0, address=None)
-    if check.origin is From.VIRTUAL and isinstance(name, Listener):
-        check = _from(check, name.endpoint.address)
-    elif not isinstance(check.origin, From):
-        check = _from(check, check.origin)
-    return Target(endpoint, replace(check, origin=From.AUTO))
-
-
-def _tried(check: Check) -> Check:
-    """Return the question of the way back that keeps the times of *check*."""
-    timeout = min(check.timeout, Check().timeout)
-    return replace(check, question=Tcp(), timeout=timeout, port=0, address=None)
+def _where(endpoint: Endpoint, asked: Prepared) -> Endpoint:
+    if not asked.port and asked.address is None:
+        return endpoint
+    return Endpoint(asked.address or endpoint.address, asked.port or endpoint.port)
 
 
 def _from(check: Check, address: Address) -> Check:
@@ -125,7 +167,7 @@ def open_way(name: ServiceName, destination: Destination, here: Here) -> bool:
         and server.port != 0
         and virtual.version == server.address.version
         and not here.masquerades
-        and here.has(virtual)
-        and not here.has(server.address)
-        and not here.beside(virtual, server.address)
+        and virtual in here.networks
+        and server.address not in here.networks
+        and not any(server.address in network for network in here.networks[virtual])
     )

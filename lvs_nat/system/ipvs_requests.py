@@ -7,6 +7,7 @@ ip_vs_genl_parse_* functions of the kernel's net/netfilter/ipvs/ip_vs_ctl.c.
 from __future__ import annotations
 
 import struct
+from functools import lru_cache
 from ipaddress import IPv4Address
 from typing import Callable
 
@@ -26,6 +27,7 @@ from lvs_nat.model import (
     WHOLE_ADDRESS,
     Destination,
     Endpoint,
+    Forwarding,
     Mark,
     Service,
     ServiceName,
@@ -46,7 +48,8 @@ _BE16 = struct.Struct("!H")
 _FLAGS = struct.Struct("=II")
 # Each attribute of a destination has one size, so all are packed at once: length, kind, value.
 _DESTINATION_NAME = struct.Struct("=HH HH16s HH2sxx HHHxx")
-_DESTINATION_REST = struct.Struct("=HHI HHi HHI HHI HHBxxx HH2sxx HHHxx")
+_DESTINATION_REST = struct.Struct("=HHI HHi HHI HHI")
+_TUNNEL = struct.Struct("=HHBxxx HH2sxx HHHxx")
 
 
 def u16(value: int) -> bytes:
@@ -64,6 +67,7 @@ def request(operation: Operation) -> Request:
     return REQUESTS[type(operation)](operation)
 
 
+@lru_cache(maxsize=1)  # requests about one service follow one another
 def service_name(name: ServiceName) -> bytes:
     """Pack which service is meant, as every request about a service or a destination needs it."""
     return attribute(abi.CMD_SERVICE, _name(name))
@@ -107,28 +111,41 @@ def _netmask(service: Service) -> bytes:
     return mask.packed
 
 
+# Thousands of destinations are packed in a row: hence one call for each, and little else.
+# fmt: off
 def _destination_name(endpoint: Endpoint, inside: int) -> bytes:
     # inside: how many bytes follow within the same nest.
     address = endpoint.address
     return _DESTINATION_NAME.pack(
-        *(_DESTINATION_NAME.size + inside, abi.CMD_DEST),
-        *(20, abi.DEST_ADDR, address.packed),
-        *(6, abi.DEST_PORT, _BE16.pack(endpoint.port)),
-        *(6, abi.DEST_ADDR_FAMILY, abi.FAMILIES[address.version]),
+        _DESTINATION_NAME.size + inside, abi.CMD_DEST,
+        20, abi.DEST_ADDR, address.packed,
+        6, abi.DEST_PORT, _BE16.pack(endpoint.port),
+        6, abi.DEST_ADDR_FAMILY, abi.FAMILIES[address.version],
     )
 
 
 def _destination(destination: Destination) -> bytes:
-    tunnel = destination.tunnel or Tunnel()
-    return _destination_name(destination.endpoint, _DESTINATION_REST.size) + _DESTINATION_REST.pack(
-        *(8, abi.DEST_FWD_METHOD, destination.forwarding.value),
-        *(8, abi.DEST_WEIGHT, destination.weight),
-        *(8, abi.DEST_U_THRESH, destination.upper_threshold),
-        *(8, abi.DEST_L_THRESH, destination.lower_threshold),
-        *(5, abi.DEST_TUN_TYPE, tunnel.kind.value),
-        *(6, abi.DEST_TUN_PORT, _BE16.pack(tunnel.port)),
-        *(6, abi.DEST_TUN_FLAGS, tunnel.checksum.value),
+    tunnel = _tunnel(destination.tunnel) if destination.tunnel else _WITHOUT_TUNNEL
+    rest = _DESTINATION_REST.pack(
+        8, abi.DEST_FWD_METHOD, _FORWARDING[destination.forwarding],
+        8, abi.DEST_WEIGHT, destination.weight,
+        8, abi.DEST_U_THRESH, destination.upper_threshold,
+        8, abi.DEST_L_THRESH, destination.lower_threshold,
     )
+    return _destination_name(destination.endpoint, len(rest) + len(tunnel)) + rest + tunnel
+
+
+def _tunnel(tunnel: Tunnel) -> bytes:
+    return _TUNNEL.pack(
+        5, abi.DEST_TUN_TYPE, tunnel.kind.value,
+        6, abi.DEST_TUN_PORT, _BE16.pack(tunnel.port),
+        6, abi.DEST_TUN_FLAGS, tunnel.checksum.value,
+    )
+# fmt: on
+
+
+_WITHOUT_TUNNEL = _tunnel(Tunnel())
+_FORWARDING = {it: it.value for it in Forwarding}
 
 
 def _timeouts(timeouts: Timeouts) -> bytes:
