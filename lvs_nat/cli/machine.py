@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TextIO
 
@@ -19,7 +20,18 @@ class Machine:
     uid: int = field(default_factory=os.geteuid)
 
     def say(self, text: str) -> None:
-        print(text, file=self.out, end="" if text.endswith("\n") else "\n", flush=True)
+        """Print *text*, and the end of its last line if it has none."""
+        self.say_all((text,))
+
+    def say_all(self, pieces: Iterable[str]) -> None:
+        """Print the text that *pieces* make, each as it comes."""
+        end = ""
+        for piece in pieces:
+            self.out.write(piece)
+            end = piece[-1:] or end
+        if end != "\n":
+            self.out.write("\n")
+        self.out.flush()
 
     def warn(self, text: str) -> None:
         print(f"lvs-nat: {text}", file=self.err, flush=True)

@@ -8,6 +8,8 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
+from typing import NoReturn
 
 import lvs_nat
 from lvs_nat.cli.machine import Machine
@@ -51,6 +53,19 @@ class _Parser(argparse.ArgumentParser):
         raise UsageError(f"{message}\n{self.format_usage().rstrip()}")
 
 
+def command() -> NoReturn:
+    """Run one command as a program of its own, and leave without taking the interpreter down.
+
+    A command has printed what it had to say, and its end takes its memory: going through that
+    once more takes longer than many a command, the more so where a director shares it.
+    """
+    code = main()
+    for stream in filter(None, (sys.stdout, sys.stderr)):
+        with suppress(OSError):  # nobody is left who could be told
+            stream.flush()
+    os._exit(code)
+
+
 def main(argv: Sequence[str] | None = None, machine: Machine | None = None) -> int:
     """Run one command; return its LSB exit code."""
     machine = machine or Machine()
@@ -72,18 +87,18 @@ def main(argv: Sequence[str] | None = None, machine: Machine | None = None) -> i
 def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = _Parser(prog="lvs-nat", description=lvs_nat.__doc__)
     parser.add_argument("--version", action="version", version=f"lvs-nat {lvs_nat.__version__}")
-    commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    asked = {word for word in words if word in COMMANDS}
-    for name, help_text in COMMANDS.items():
-        chosen = name in asked  # only what runs is imported
+    # prog: argparse would format a usage line to find it.
+    commands = parser.add_subparsers(metavar="COMMAND", required=True, prog=parser.prog)
+    asked = [word for word in words[:1] if word in COMMANDS]
+    for name in asked or COMMANDS:  # only what runs is imported, or even made
         command = commands.add_parser(
             name,
-            help=help_text,
-            description=help_text,
-            parents=[common()] if chosen else [],
+            help=COMMANDS[name],
+            description=COMMANDS[name],
+            parents=[common()] if asked else [],
             allow_abbrev=False,
         )
-        if chosen:
+        if asked:
             importlib.import_module(_module(name)).configure(command)
     return parser
 
@@ -93,4 +108,4 @@ def _module(command: str) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    command()

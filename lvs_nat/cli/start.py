@@ -6,6 +6,7 @@ import argparse
 
 from lvs_nat.cli.machine import Machine
 from lvs_nat.cli.options import paths
+from lvs_nat.daemon.detach import start
 from lvs_nat.system.pidfile import holder
 
 
@@ -21,14 +22,11 @@ def run(args: argparse.Namespace, machine: Machine) -> int:
     if pid is not None:
         machine.say(f"lvs-nat is already running as pid {pid}")
         return 0
-    # python-daemon is needed by this command alone.
-    from lvs_nat.daemon.detach import start
-
     outcome = start(where)
     for warning in outcome.warnings:
         machine.warn(f"warning: {warning}")
     if outcome.code:
-        machine.warn(outcome.text)
+        machine.warn("".join(outcome.text))
     else:
-        machine.say(outcome.text)
+        machine.say_all(outcome.text)
     return outcome.code

@@ -7,12 +7,9 @@ import logging
 from collections.abc import Callable
 
 from lvs_nat.daemon.paths import Paths
-from lvs_nat.daemon.saved import load
-from lvs_nat.daemon.service import Service
 from lvs_nat.daemon.spawner import spawn
 from lvs_nat.errors import LvsNatError
 from lvs_nat.system import privileges
-from lvs_nat.system.ipvs import Ipvs
 from lvs_nat.system.pidfile import PidFile
 
 log = logging.getLogger(__name__)
@@ -25,8 +22,9 @@ def serve(paths: Paths, lock: PidFile, announce: Announce) -> int:
     """Run a director until its end; return its exit code.
 
     The prober is forked while nothing is open that it could misuse, and while this process
-    is small; then the files are judged, and only then is the kernel spoken to.  Whatever
-    prevents a start is announced with its exit code.
+    is small: what only the director needs is loaded afterwards.  Then the files are judged,
+    and only then is the kernel spoken to.  Whatever prevents a start is announced with its
+    exit code.
     """
     gc.disable()  # what a start makes stays; looking through it over and over takes longer
     warnings: tuple[str, ...] = ()
@@ -35,6 +33,10 @@ def serve(paths: Paths, lock: PidFile, announce: Announce) -> int:
         with lock:
             lock.write()
             link = spawn()
+            from lvs_nat.daemon.saved import load
+            from lvs_nat.daemon.service import Service
+            from lvs_nat.system.ipvs import Ipvs
+
             saved = load(paths)
             warnings = tuple(map(str, saved.warnings))
             for warning in warnings:

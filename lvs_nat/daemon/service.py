@@ -152,9 +152,9 @@ class Service:
             self._refuse_to_start()
             return
         self._announce(0, self._listing())
-        self._notes.write(self._director, self._saved.digest)
         notify.ready(self._status())
         log.info("serving: %s", count(self._director.cluster))
+        self._remember_soon()
         self._loop.after("listen", LISTEN, lambda: self._host.listen(self._loop))
 
     def _refuse_to_start(self) -> None:
@@ -212,9 +212,12 @@ class Service:
             if self._said != (status := self._status()):
                 notify.status(status)
                 self._said = status
-            self._loop.once(
-                "remember", 0.5, lambda: self._notes.write(self._director, self._saved.digest)
-            )
+            self._remember_soon()
+
+    def _remember_soon(self) -> None:
+        self._loop.once(
+            "remember", 0.5, lambda: self._notes.write(self._director, self._saved.digest)
+        )
 
     def _feed_watchdog(self) -> None:
         interval = notify.watchdog_interval()

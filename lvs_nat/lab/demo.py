@@ -70,8 +70,7 @@ def install() -> None:
     shutil.copy(init_script(), SCRIPT)
     tree = str(Path(lvs_nat.__file__).parent.parent)
     code = (
-        f"import sys; sys.path.insert(0, {tree!r});"
-        " from lvs_nat.cli.main import main; sys.exit(main())"
+        f"import sys; sys.path.insert(0, {tree!r}); from lvs_nat.cli.main import command; command()"
     )
     Path(PROGRAM).unlink(missing_ok=True)
     # A #! line would end at the first blank of a path.

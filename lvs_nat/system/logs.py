@@ -104,7 +104,8 @@ class Syslog(logging.Handler):
         # The form of RFC 3164, as glibc's syslog() writes it.
         now = time.strftime("%b %e %H:%M:%S")
         text = f"<{DAEMON | number}>{now} {IDENT}[{os.getpid()}]: {line}"
-        for _ in range(2):  # a log daemon that was restarted has a new socket
+        while True:
+            known = self._socket
             try:
                 self._open().send(text.encode()[:8000])
                 return True
@@ -112,7 +113,8 @@ class Syslog(logging.Handler):
                 return False
             except OSError:
                 self._forget()
-        return False
+            if known is None:  # a log daemon that was restarted has a new socket
+                return False
 
     def _open(self) -> socket.socket:
         if self._owner != os.getpid():

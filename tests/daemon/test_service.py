@@ -98,8 +98,9 @@ class Stage:
     def remembered(self, ruleset):
         """Return the state file once it tells that *ruleset* runs."""
         first = spell(ruleset).splitlines()[0]
-        until(lambda: first in self.paths.memory.read_text(), 5, "the edit in the state file")
-        return self.paths.memory.read_bytes()
+        file = self.paths.memory
+        until(lambda: file.exists() and first in file.read_text(), 5, "the edit in the state file")
+        return file.read_bytes()
 
     @property
     def table(self):
