@@ -79,7 +79,10 @@ def _ask(args: argparse.Namespace, verb: str, **more: Any) -> dict[str, Any]:
 def _wait(
     args: argparse.Namespace, found: dict[str, Any], machine: Machine
 ) -> tuple[dict[str, Any], bool]:
-    """Wait until the kernel counts no connection more; say how many are left as that changes."""
+    """Wait until the kernel counts no connection more; say how many are left as that changes.
+
+    Returns what is known then, and whether all of them have ended by themselves.
+    """
     deadline = None if args.timeout is None else time.monotonic() + args.timeout
     said = None
     while left := _active(found):
@@ -90,7 +93,9 @@ def _wait(
             return found, False
         time.sleep(LOOK)
         found = _ask(args, "connections")
-    return found, True
+    # Who is out of the table has had the rest of them cut.
+    cut = said is not None and any(row["kernel_weight"] is None for row in found["rows"])
+    return found, not cut
 
 
 def _active(found: dict[str, Any]) -> int:

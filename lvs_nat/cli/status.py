@@ -76,7 +76,7 @@ def _service(service: dict[str, Any], colour: bool, checks: bool) -> list[str]:
     head = f"{service['protocol'].upper()} {service['address']} {service['scheduler']}"
     if service["persistence"]:
         head += f" persistent {service['persistence']}"
-    if not service["available"]:
+    if service["servers"] and not service["available"]:
         head += "  (too few real servers)"
     rows = [
         (

@@ -230,7 +230,7 @@ class Cluster:
 
     def table(self, now: float) -> Table:
         """Return the services as the kernel should have them now."""
-        well = self._all_well(self.healths.values())
+        well = _all_well(self.healths.values())
         return {
             name: service
             if self._settled(service, well)
@@ -263,10 +263,6 @@ class Cluster:
         serving = sum(it.meant.weight for it in stands if serves(it) and it.wish is Wish.NOTHING)
         return serving / whole if whole else 1.0
 
-    @staticmethod
-    def _all_well(healths: Iterable[Health]) -> bool:
-        return all(it.state in SERVING and it.weight is None for it in healths)
-
     def _settled(self, service: Service, well: bool) -> bool:
         """Whether a service has nothing to choose: all of it is served as it is meant.
 
@@ -275,7 +271,7 @@ class Cluster:
         setup = self.setup.service(service.name)
         if setup.slow_start or self.wishes or setup.quorum > 1 or not service.destinations:
             return False
-        return well or self._all_well(
+        return well or _all_well(
             self.healths[who]
             for endpoint in service.destinations
             for who in self.members[Row(service.name, endpoint)]
@@ -301,6 +297,10 @@ class Cluster:
     def judging(self) -> bool:
         """Whether some server has had no verdict at all yet."""
         return any(health.last is None for health in self.healths.values())
+
+
+def _all_well(healths: Iterable[Health]) -> bool:
+    return all(it.state in SERVING and it.weight is None for it in healths)
 
 
 def _of(kept: Mapping[Row, Kept], members: Mapping[Row, object]) -> Mapping[Row, Kept]:

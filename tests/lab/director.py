@@ -21,8 +21,8 @@ LVS01, LVS02 = "192.168.122.10:80", "192.168.122.20:80"
 class Director:
     """The words of a test about a running director; used with `with`, it is stopped at the end."""
 
-    def __init__(self, rules=TUTORIAL, config=""):
-        self.lab = Lab(private=(*PRIVATE, "/run/lock"))
+    def __init__(self, rules=TUTORIAL, config="", servers=("lvs01", "lvs02")):
+        self.lab = Lab(servers, private=(*PRIVATE, "/run/lock"))
         self._rules, self._config = rules, config
 
     def __enter__(self):
@@ -68,6 +68,9 @@ class Director:
 
     def table(self):
         return self.ipvsadm("-S", "-n")
+
+    def saved(self):
+        return RULES.read_text()
 
     def sysctl(self, name, value=None):
         """Return a setting of the director, after writing *value* if one is given."""

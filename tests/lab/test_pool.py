@@ -1,0 +1,133 @@
+"""Who takes clients, by the operator's wish, the panic guard, a sorry server, a slow return."""
+
+import pytest
+
+from lvs_nat.lab.topology import until
+from tests.lab.director import LVS01, LVS02, TUTORIAL, VIP, Director
+
+pytestmark = pytest.mark.lab
+SORRY = "192.168.122.30:80"
+
+
+def answers(director, seconds=1.0):
+    """Return who answers 20 requests/s, and how many of them are not answered."""
+    records = director.lab.requests(20, seconds, timeout=2)
+    return {one.body.split()[0] for one in records if one.ok}, sum(not one.ok for one in records)
+
+
+def test_a_drained_server_finishes_its_transfers_and_takes_no_new_client_even_after_restarts():
+    with Director() as director:
+        director.service("start")
+        load = director.lab.load(8, 1, url=f"http://{VIP}/stream?seconds=9", timeout=20)
+        until(lambda: director.server(LVS01)["active_connections"] > 2, 5, "open transfers")
+        director.command("drain", LVS01)
+
+        assert answers(director) == ({"lvs02"}, 0)
+        director.service("reload")
+        director.service("restart")
+        assert answers(director) == ({"lvs02"}, 0)
+        assert "drained by the operator" in director.command("status").stdout
+        waited = director.command("drain", LVS01, "--wait", "--timeout", "30")
+        assert waited.stdout.endswith("weight 0 in the table, 0 connections\n")
+        assert [one.error for one in load.finished()] == [""] * 8
+        director.command("enable", LVS01)
+        assert answers(director) == ({"lvs01", "lvs02"}, 0)
+
+
+def test_what_a_drain_leaves_after_its_time_is_cut_and_disable_cuts_at_once():
+    with Director() as director:
+        director.service("start")
+        load = director.lab.load(8, 1, url=f"http://{VIP}/stream?seconds=20", timeout=30)
+        until(lambda: director.server(LVS01)["active_connections"] > 2, 5, "open transfers")
+        late = director.command("drain", LVS01, "--wait", "--timeout", "1", check=False)
+        director.until_table(LVS01, 3, present=False)
+        director.command("disable", LVS02, "--force")
+        director.until_table(LVS02, 3, present=False)
+
+        assert late.returncode == 1
+        assert {bool(one.error) for one in load.finished()} == {True}
+        director.command("enable", LVS01)
+        director.command("enable", LVS02)
+        assert answers(director) == ({"lvs01", "lvs02"}, 0)
+
+
+def test_the_panic_guard_keeps_half_of_the_weight_against_failures_and_the_operator():
+    with Director(config="keep_at_least = 50%\n") as director:
+        director.service("start")
+        refused = director.command("drain", LVS02, check=False)
+        director.lab.kill_server("lvs02")
+        until(lambda: director.server(LVS02)["state"] == "down", 3, "lvs02 is down")
+
+        assert refused.returncode == 1
+        assert "less than keep_at_least = 50%" in refused.stderr
+        assert director.server(LVS02)["remark"] == "down but kept: too few would be left"
+        assert f"{LVS02} -m -w 10" in director.table()
+
+
+def test_a_check_that_is_wrong_everywhere_loses_no_request():
+    config = "check = http\npath = /\ncontains = nobody says this\nkeep_at_least = 50%\n"
+    with Director(config="on_start = trust\n" + config) as director:
+        director.service("start")
+        load = director.lab.load(50, 8, timeout=2)
+        until(lambda: director.server(LVS01)["state"] == "down", 9, "lvs01 seems down")
+
+        assert [one.error for one in load.finished() if one.error] == []
+
+
+def test_when_all_fall_silent_at_once_the_director_suspects_itself_and_goes_on_afterwards():
+    with Director() as director:
+        director.service("start")
+        load = director.lab.load(4, 1, url=f"http://{VIP}/stream?seconds=14", timeout=30)
+        until(lambda: director.server(LVS01)["active_connections"] > 0, 5, "open transfers")
+        before = director.table()
+        for name in ("lvs01", "lvs02"):
+            director.lab.cut_link(name)
+        until(lambda: director.server(LVS02)["remark"] is not None, 6, "a suspicion")
+        until(lambda: director.server(LVS01)["for"] > 4, 9, "longer than a removal takes")
+
+        assert director.table() == before
+        assert "every server fell silent at once" in director.server(LVS01)["remark"]
+        for name in ("lvs01", "lvs02"):
+            director.lab.mend(name)
+        until(lambda: director.server(LVS01)["state"] == "up", 6, "lvs01 is back")
+        until(lambda: director.server(LVS02)["state"] == "up", 6, "lvs02 is back")
+        assert {one.error for one in load.finished()} == {""}
+
+
+def test_the_sorry_server_stands_in_while_nobody_else_can():
+    config = f"[services]\n[[tcp {VIP}]]\nsorry = {SORRY}\n"
+    with Director(config=config, servers=("lvs01", "lvs02", "lvs03")) as director:
+        director.service("start")
+        assert answers(director) == ({"lvs01", "lvs02"}, 0)
+
+        for name in ("lvs01", "lvs02"):
+            director.lab.kill_server(name)
+        director.until_table(SORRY, 5)
+        assert answers(director) == ({"lvs03"}, 0)
+        assert SORRY not in director.command("save").stdout
+        assert director.saved() == TUTORIAL
+        director.lab.start_server("lvs02")
+        director.until_table(SORRY, 5, present=False)
+        assert answers(director) == ({"lvs02"}, 0)
+
+
+def test_a_server_that_returns_slowly_comes_step_by_step_and_save_knows_nothing_of_it():
+    config = "slow_start = 4\n"
+    with Director(rules=TUTORIAL.replace("rr", "wrr"), config=config) as director:
+        director.service("start")
+        assert f"{LVS01} -m -w 500" in director.table()
+        director.lab.kill_server("lvs01")
+        director.until_table(LVS01, 3, present=False)
+        director.lab.start_server("lvs01")
+        seen = set()
+
+        def whole():
+            row = next((it for it in director.table().splitlines() if LVS01 in it), "-w 0")
+            seen.add(int(row.split("-w ")[1]))
+            return 500 in seen
+
+        until(whole, 9, "the whole weight")
+        assert len(seen) > 4
+        assert min(seen - {0}) <= 125
+        director.service("save")
+        assert director.saved() == TUTORIAL.replace("rr", "wrr")
