@@ -54,19 +54,26 @@ class Kind(NamedTuple):
     prepare is called once for a target; start with what it returned, for every probe: it
     returns a question under way, or an Answer where that is known at once, or raises OSError.
     A question without steps is polled for EPOLLOUT, one with steps for its own *events*, both
-    for errors.  proceed is called with the poll's events until it returns an answer; it must
-    never block.  unasked says what the errno of an OSError that either raised means.  overdue,
-    where there is one, is asked for the answer when the deadline has passed; it returns None
-    where silence means what it means for all kinds.  sentinel makes what watches between
-    probes, from what prepare returned.
+    for errors.  proceed is called with the poll's events until it returns an answer, or another
+    question under way that goes on in its place within the same deadline; it must never block.
+    unasked says what the errno of an OSError that either raised means.  overdue, where there is
+    one, is asked for the answer when the deadline has passed; it returns None where silence
+    means what it means for all kinds.  sentinel makes what watches between probes, from what
+    prepare returned.
     """
 
     prepare: Callable[[Target], Any]
     start: Callable[[Any], Any]
-    proceed: Callable[[Any, int], Answer | None]
+    proceed: Callable[[Any, int], Any]
     steps: bool = False
     overdue: Callable[[Any], Answer | None] | None = None
     sentinel: Callable[[Any], Sentinel] | None = None
+
+
+def shown(data: bytes, most: int = 60) -> str:
+    """Return the beginning of what a server said as it may be read on a terminal."""
+    text = repr(data[:most].rstrip(b"\r\n"))[1:]
+    return f"{text}..." if len(data) > most else text
 
 
 # Our own shortage or fault: it says nothing about the server.  EPERM is a packet filter on

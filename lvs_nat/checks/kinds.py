@@ -13,6 +13,8 @@ from lvs_nat.core.questions import CheckKind
 MODULES: Mapping[CheckKind, str] = MappingProxyType(
     {
         CheckKind.TCP: "tcp",
+        CheckKind.TLS: "tls",
+        CheckKind.HTTP: "http",
     }
 )
 

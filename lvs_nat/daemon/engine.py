@@ -262,23 +262,29 @@ class Engine:
         if type(asking) is Answer:
             self._end(probe, asking, self._clock(), now)
             return
+        self._wait_for(probe, asking)
+        check = probe.target.check
+        patience = schedule.patience(probe.pace, check, probe.round_trip)
+        self._look_at(probe, probe.began + patience)
+
+    def _wait_for(self, probe: Probe, asking: Any) -> None:
         probe.asking = asking
         fd = asking.fileno()
         self._asking[fd] = probe
         probe.events = asking.events if probe.kind.steps else select.EPOLLOUT
         self._poll.register(fd, probe.events)
-        check = probe.target.check
-        patience = schedule.patience(probe.pace, check, probe.round_trip)
-        self._look_at(probe, probe.began + patience)
 
     def _proceed(self, probe: Probe, events: int, now: float) -> None:
         try:
             answer = probe.kind.proceed(probe.asking, events)
         except OSError as error:
             answer = unasked(error.errno or 0)
-        if answer is not None:
+        if type(answer) is Answer:
             self._give_up(probe)
             self._end(probe, answer, now, now)
+        elif answer is not None:
+            self._give_up(probe)
+            self._wait_for(probe, answer)
         elif probe.kind.steps and probe.asking.events != probe.events:
             probe.events = probe.asking.events
             self._poll.modify(probe.asking.fileno(), probe.events)

@@ -35,7 +35,7 @@ def ask(question, endpoint, timeout=5.0, **more):
 
 
 def _wait(kind, asking, deadline):
-    """Return the answer of *asking*, or the question that goes on in its place."""
+    """Return the answer to *asking*, or the question that goes on in its place."""
     with select.epoll() as poll, closing(asking):
         registered = None
         while True:
@@ -49,9 +49,9 @@ def _wait(kind, asking, deadline):
             if not ready:
                 overdue = kind.overdue(asking) if kind.overdue else None
                 return overdue or Answer(Outcome.SILENT, LATE)
-            answer = kind.proceed(asking, ready[0][1])
-            if answer is not None:
-                return answer
+            following = kind.proceed(asking, ready[0][1])
+            if following is not None:
+                return following
 
 
 def here(server):

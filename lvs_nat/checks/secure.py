@@ -1,0 +1,255 @@
+"""A dialogue goes on inside TLS, as far as the server's certificate is to be believed."""
+
+from __future__ import annotations
+
+import os
+import ssl
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from datetime import datetime, timezone
+from functools import lru_cache, partial
+from typing import NamedTuple, Union
+
+from lvs_nat.checks.kind import Answer, shown
+from lvs_nat.checks.stream import BUDGET, PIECE, Again, Dialogue, End, Heard
+from lvs_nat.core import certificate
+from lvs_nat.core.health import Outcome
+from lvs_nat.core.questions import Tls, Verify
+
+# Begins what is said inside, or answers at once, by the version and certificate of the server.
+Begin = Callable[[ssl.SSLObject], Union[Dialogue, Answer]]
+
+# A handshake has a chain of certificates in it, and TLS adds its own to what is said inside.
+WHOLE_BUDGET = 2 * BUDGET
+DAY = 86400.0
+# What a record of a server's first flight may be: a handshake, or an alert (RFC 8446, 5.1).
+_FIRST = (22, 21)
+# x509_vfy.h, X509_V_ERR_*: not yet valid, expired; another host name, another address.
+_DATES, _NAMES = (9, 10), (62, 64)
+# ssl.h; Python names it since 3.12.  Servers without RFC 5746 are what clients still talk to.
+_LEGACY_SERVER_CONNECT = 0x4
+# A server that is believed without a look may be old.  Left out are key exchanges over a group
+# that it makes up itself: one of 10,000 bits would take us half a second.
+_ANY = "ALL:!aNULL:!eNULL:!kDHE:@SECLEVEL=0"
+
+
+class Secure(NamedTuple):
+    """How TLS is spoken: the settings, and what OpenSSL made of them."""
+
+    question: Tls
+    context: ssl.SSLContext
+
+
+def inside(question: Tls, begin: Callable[[], Dialogue]) -> tuple[Callable[[], Dialogue], int]:
+    """Return how *begin* begins inside TLS, and how much may be read, as a Line has them."""
+    return partial(Layer, secure(question), lambda _: begin()), WHOLE_BUDGET
+
+
+def secure(question: Tls) -> Secure:
+    """Return how to speak TLS as *question* says; raise ValueError or OSError if it cannot be.
+
+    One context serves all servers with the same settings: the system's authorities take
+    20 ms and a megabyte to load.  A file that has changed is read anew.
+    """
+    files = [it for it in (question.ca, question.certificate, question.key) if it]
+    return Secure(question, _context(question, tuple(os.stat(it).st_mtime_ns for it in files)))
+
+
+@lru_cache(maxsize=64)
+def _context(question: Tls, _times: tuple[int, ...]) -> ssl.SSLContext:
+    made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    # Every probe is a first meeting: nothing is resumed.
+    made.options |= ssl.OP_NO_TICKET | ssl.OP_NO_RENEGOTIATION
+    made.check_hostname = question.verify is Verify.NAME
+    if question.verify is Verify.NONE:
+        made.verify_mode = ssl.CERT_NONE
+        made.minimum_version = ssl.TLSVersion.MINIMUM_SUPPORTED
+        made.options |= _LEGACY_SERVER_CONNECT
+        made.set_ciphers(_ANY)
+    elif question.ca:
+        with _telling(f"ca = {question.ca}"):
+            made.load_verify_locations(question.ca)
+    else:
+        made.load_default_certs()
+    if question.certificate:
+        # No password: it would be asked of a terminal.
+        with _telling(f"certificate = {question.certificate}, key = {question.key}"):
+            made.load_cert_chain(question.certificate, question.key, "")
+    if question.alpn:
+        made.set_alpn_protocols([question.alpn])
+    # Whatever would be wrong with every probe is found out now.
+    _shaken(_speaking(made, question, ssl.MemoryBIO(), ssl.MemoryBIO()))
+    return made
+
+
+@contextmanager
+def _telling(what: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:  # ssl's own are of this kind
+        raise ValueError(f"{what}: {_reason(error)}") from error
+
+
+def _reason(error: OSError) -> str:
+    """Return OpenSSL's own words, or the system's."""
+    reason = getattr(error, "reason", None)
+    return str(reason).replace("_", " ").lower() if reason else error.strerror or str(error)
+
+
+def _speaking(
+    context: ssl.SSLContext, question: Tls, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO
+) -> ssl.SSLObject:
+    return context.wrap_bio(incoming, outgoing, server_hostname=question.server_name or None)
+
+
+def _shaken(tls: ssl.SSLObject) -> bool:
+    """Go on with the handshake; return whether it is done."""
+    try:
+        tls.do_handshake()
+    except ssl.SSLWantReadError:
+        return False
+    return True
+
+
+class Layer:
+    """The dialogue of TLS, and inside it the one that *begin* returns once hands are shaken.
+
+    OpenSSL works on memory alone: what it is given is bounded, so no server can keep it busy.
+    *refusal* is why the certificate was refused, if this is a look at what stands in it.
+    """
+
+    __slots__ = (
+        "_begin", "_dialogue", "_heard", "_incoming", "_left", "_outgoing", "_refusal", "_secure",
+        "_tls", "outgoing",
+    )  # fmt: skip
+
+    def __init__(
+        self, secure: Secure, begin: Begin, refusal: ssl.SSLCertVerificationError | None = None
+    ) -> None:
+        self._secure = secure
+        self._begin = begin
+        self._refusal = refusal
+        self._dialogue: Dialogue | None = None
+        self._heard = False
+        self._left = BUDGET
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        question, context = secure
+        self._tls = _speaking(context, question, self._incoming, self._outgoing)
+        _shaken(self._tls)  # not yet, but its first words are there
+        self.outgoing = self._outgoing.read()
+
+    def hear(self, data: bytes) -> Heard:
+        if not self._heard and data[0] not in _FIRST:
+            return self._failed(f"speaks no TLS: {shown(data)}")
+        self._heard = True
+        self._incoming.write(data)
+        try:
+            heard = self._go_on()
+        except ssl.SSLCertVerificationError as error:
+            heard = self._distrust(error)
+        except ssl.SSLError as error:
+            heard = self._failed(f"TLS: {_reason(error)}")
+        self.outgoing += self._outgoing.read()  # the last may be an alert
+        return heard
+
+    def end(self, why: End) -> Answer | None:
+        if self._dialogue:
+            return self._dialogue.end(why)
+        if not self._refusal and why is End.BROKEN:
+            return None
+        if not self._refusal and why is End.LATE and not self._heard:
+            return Answer(Outcome.SILENT, "connected, but no TLS handshake in time")
+        return self._failed(f"{why.value} before the TLS handshake was complete")
+
+    def _failed(self, words: str) -> Answer:
+        """Return a failure: what was found at first, where this was only to look closer."""
+        if self._refusal:
+            words = f"certificate is not trusted: {self._refusal.verify_message}"
+        return Answer(Outcome.FAIL, words)
+
+    def _go_on(self) -> Heard:
+        dialogue = self._dialogue
+        if dialogue is None:
+            if not _shaken(self._tls):
+                return None
+            begun = self._agree()
+            if isinstance(begun, Answer):
+                return begun
+            dialogue = self._dialogue = begun
+        while True:
+            self._say(dialogue)
+            try:
+                data = self._tls.read(min(PIECE, self._left))
+            except ssl.SSLWantReadError:
+                return None
+            self._left -= len(data)
+            heard = dialogue.hear(data) if data else dialogue.end(End.CLOSED)
+            if heard is not None:
+                self._say(dialogue)
+                return heard
+            if not self._left:
+                return dialogue.end(End.FULL)
+
+    def _say(self, dialogue: Dialogue) -> None:
+        if dialogue.outgoing:
+            self._tls.write(dialogue.outgoing)
+            dialogue.outgoing = b""
+
+    def _distrust(self, error: ssl.SSLCertVerificationError) -> Heard:
+        """Return why a certificate is refused: after a second look, if that stands in it.
+
+        OpenSSL tells nothing more of a certificate that it has refused.
+        """
+        if error.verify_code in _DATES + _NAMES:
+            question = replace(self._secure.question, verify=Verify.NONE, ca="")
+            with suppress(OSError, ValueError):
+                return Again(Layer(secure(question), self._begin, error))
+        self._refusal = error
+        return self._failed("")
+
+    def _agree(self) -> Dialogue | Answer:
+        """Return how it goes on once hands are shaken."""
+        question = self._secure.question
+        if self._refusal:
+            fault = _refused(self._tls, self._refusal.verify_code)
+            return Answer(Outcome.FAIL, fault) if fault else self._failed("")
+        fault = _short_lived(self._tls, question.min_days) if question.min_days else ""
+        if question.alpn and self._tls.selected_alpn_protocol() != question.alpn:
+            fault = f"the server does not speak {question.alpn} (ALPN)"
+        return Answer(Outcome.FAIL, fault) if fault else self._begin(self._tls)
+
+
+def seen(tls: ssl.SSLObject) -> certificate.Certificate:
+    """Return what the server's certificate says; raise ValueError if that cannot be read."""
+    return certificate.read(tls.getpeercert(True) or b"")
+
+
+def day(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d}"
+
+
+def _short_lived(tls: ssl.SSLObject, least: int) -> str:
+    """Return what is wrong with a certificate that must be good for *least* days, or nothing."""
+    try:
+        ends = seen(tls).ends
+    except ValueError as error:
+        return f"certificate cannot be read: {error}"
+    left = (ends.timestamp() - time.time()) / DAY
+    if left < 0:
+        return f"certificate expired on {day(ends)}"
+    return f"certificate expires on {day(ends)}, in {left:.0f} days" if left < least else ""
+
+
+def _refused(tls: ssl.SSLObject, code: int) -> str:
+    """Return what in the certificate itself made OpenSSL refuse it with *code*, if that is so."""
+    with suppress(ValueError):
+        found, now = seen(tls), datetime.now(timezone.utc)
+        if code in _NAMES:
+            return f"certificate is for other names: {found.shown}"
+        if now > found.ends:
+            return f"certificate expired on {day(found.ends)}"
+        if now < found.begins:
+            return f"certificate is not valid before {day(found.begins)}"
+    return ""

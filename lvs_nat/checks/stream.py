@@ -1,0 +1,158 @@
+"""A TCP connection carries a dialogue: what a question says and hears, which owns no socket."""
+
+from __future__ import annotations
+
+import select
+import socket
+from collections.abc import Callable
+from enum import Enum
+from typing import NamedTuple, Protocol, Union
+
+from lvs_nat.checks import sockets
+from lvs_nat.checks.kind import Answer, judge
+
+# The most that is read of one server for one question, in bytes.
+BUDGET = 1 << 16
+# What one call reads: the longest record of TLS fits, and a common answer is in one piece.
+PIECE = 1 << 14
+# Each of the two is told once, when it begins to be so: the poll need never be changed, and
+# whoever is told reads, and sends, until the kernel has no more.
+EVENTS = select.EPOLLIN | select.EPOLLOUT | select.EPOLLET
+
+
+class End(Enum):
+    """Why a dialogue hears no more, in words that go on "after ..." or "before ..."."""
+
+    CLOSED = "connection closed"
+    FULL = "no more is read"
+    LATE = "time is up"
+    BROKEN = "connection reset"
+
+
+class Again(NamedTuple):
+    """The question goes on over a new connection, by this dialogue, within the same deadline."""
+
+    dialogue: Dialogue
+
+
+Heard = Union[Answer, Again, None]
+
+
+class Dialogue(Protocol):
+    """One side of a conversation: bytes in, bytes out, an answer at the end.
+
+    outgoing is what is to be said next; whoever sends a part of it leaves the rest.  `hear` is
+    given whatever comes, and `end` why nothing more will; for LATE and BROKEN that may return
+    None, where these mean what they mean for all kinds.
+    """
+
+    outgoing: bytes
+
+    def hear(self, data: bytes) -> Heard: ...
+
+    def end(self, why: End) -> Answer | None: ...
+
+
+class Line(NamedTuple):
+    """Whom to connect to, the dialogue to begin once connected, and how much it may hear."""
+
+    where: sockets.Where
+    begin: Callable[[], Dialogue]
+    budget: int = BUDGET
+
+
+class Stream:
+    """A question under way on a TCP connection.
+
+    A conversation that came to its end is closed as any client closes it: the server, which
+    as a rule has closed already, logs nothing, and whoever closed first keeps the pair of
+    ports for a minute.  One that did not is reset: a server that hangs, or never stops, is
+    spared what the connection would still cost it, and the director thousands of orphans.
+    """
+
+    __slots__ = ("_answered", "_dialogue", "_left", "_line", "_next", "_socket", "events")
+
+    def __init__(self, line: Line, made: socket.SocketType, following: Dialogue | None) -> None:
+        self.events = EVENTS
+        self._line = line
+        self._socket = made
+        self._next = following
+        self._dialogue: Dialogue | None = None
+        self._left = line.budget
+        self._answered = False
+
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
+    def close(self) -> None:
+        if self._dialogue is not None and not self._answered:
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, sockets.ABORT)
+        self._socket.close()
+
+    def proceed(self, events: int) -> Answer | Stream | None:
+        """Say and hear what can be, and return the answer, or the question that goes on."""
+        dialogue = self._dialogue
+        if dialogue is None:
+            if events & select.EPOLLERR:
+                number = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+                if number:
+                    return judge(number)
+            self._dialogue = dialogue = self._next or self._line.begin()
+        if dialogue.outgoing and not self._say(dialogue):
+            events |= select.EPOLLIN  # why it would not hear may stand in what it said
+        heard = self._hear(dialogue) if events & ~select.EPOLLOUT else None
+        if isinstance(heard, Again):
+            return start(self._line, heard.dialogue)
+        return heard
+
+    def overdue(self) -> Answer | None:
+        """Return what it means that the deadline has passed."""
+        return self._dialogue.end(End.LATE) if self._dialogue else None
+
+    def _say(self, dialogue: Dialogue) -> bool:
+        """Send what there is to say, as far as it goes; return False if nobody listens."""
+        try:
+            sent = self._socket.send(dialogue.outgoing, socket.MSG_NOSIGNAL)
+        except BlockingIOError:
+            return True
+        except OSError:
+            dialogue.outgoing = b""
+            return False
+        dialogue.outgoing = dialogue.outgoing[sent:]
+        return True
+
+    def _hear(self, dialogue: Dialogue) -> Heard:
+        while True:
+            try:
+                data = self._socket.recv(min(PIECE, self._left))
+            except BlockingIOError:
+                return None
+            except OSError as error:
+                return self._broken(dialogue, error.errno or 0)
+            if not data:
+                self._answered = True
+                return dialogue.end(End.CLOSED)
+            self._left -= len(data)
+            heard = dialogue.hear(data)
+            if dialogue.outgoing:
+                self._say(dialogue)  # whether or not it listens, there may be more to hear
+            if heard is not None:
+                self._answered = True
+                return heard
+            if not self._left:
+                return dialogue.end(End.FULL)
+
+    def _broken(self, dialogue: Dialogue, number: int) -> Answer:
+        answer = dialogue.end(End.BROKEN)
+        if answer is not None:
+            return answer
+        outcome, words, _ = judge(number)
+        heard = self._line.budget - self._left
+        return Answer(outcome, f"{words} after {heard} bytes" if heard else words)
+
+
+def start(line: Line, following: Dialogue | None = None) -> Stream:
+    """Connect, for the dialogue that the line begins or for *following*; raise OSError."""
+    made = sockets.make(line.where)
+    sockets.connect(made, line.where.place)
+    return Stream(line, made, following)
