@@ -24,6 +24,11 @@ def ask(question, endpoint, timeout=5.0, **more):
     """
     kind = kinds.load(question.kind)
     prepared = kind.prepare(Target(endpoint, Check(question, timeout=timeout, **more)))
+    return ask_by(kind, prepared, timeout)
+
+
+def ask_by(kind, prepared, timeout):
+    """Return the answer to what *kind* has *prepared*."""
     deadline = time.monotonic() + timeout
     try:
         asking = kind.start(prepared)
