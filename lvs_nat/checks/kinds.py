@@ -15,6 +15,7 @@ MODULES: Mapping[CheckKind, str] = MappingProxyType(
         CheckKind.TCP: "tcp",
         CheckKind.TLS: "tls",
         CheckKind.HTTP: "http",
+        CheckKind.EXPECT: "expect",
     }
 )
 

@@ -124,16 +124,16 @@ class Layer:
     """
 
     __slots__ = (
-        "_begin", "_dialogue", "_heard", "_incoming", "_left", "_outgoing", "_refusal", "_secure",
-        "_tls", "outgoing",
+        "_begin", "_dialogue", "_heard", "_incoming", "_left", "_outgoing", "_tls", "outgoing",
+        "refusal", "secure",
     )  # fmt: skip
 
     def __init__(
         self, secure: Secure, begin: Begin, refusal: ssl.SSLCertVerificationError | None = None
     ) -> None:
-        self._secure = secure
+        self.secure = secure
         self._begin = begin
-        self._refusal = refusal
+        self.refusal = refusal
         self._dialogue: Dialogue | None = None
         self._heard = False
         self._left = BUDGET
@@ -160,16 +160,16 @@ class Layer:
     def end(self, why: End) -> Answer | None:
         if self._dialogue:
             return self._dialogue.end(why)
-        if not self._refusal and why is End.BROKEN:
+        if not self.refusal and why is End.BROKEN:
             return None
-        if not self._refusal and why is End.LATE and not self._heard:
+        if not self.refusal and why is End.LATE and not self._heard:
             return Answer(Outcome.SILENT, "connected, but no TLS handshake in time")
         return self._failed(f"{why.value} before the TLS handshake was complete")
 
     def _failed(self, words: str) -> Answer:
         """Return a failure: what was found at first, where this was only to look closer."""
-        if self._refusal:
-            words = f"certificate is not trusted: {self._refusal.verify_message}"
+        if self.refusal:
+            words = f"certificate is not trusted: {self.refusal.verify_message}"
         return Answer(Outcome.FAIL, words)
 
     def _go_on(self) -> Heard:
@@ -208,17 +208,17 @@ class Layer:
         OpenSSL tells nothing more of a certificate that it has refused.
         """
         if error.verify_code in _DATES + _NAMES:
-            question = replace(self._secure.question, verify=Verify.NONE, ca="")
+            question = replace(self.secure.question, verify=Verify.NONE, ca="")
             with suppress(OSError, ValueError):
                 return Again(Layer(secure(question), self._begin, error))
-        self._refusal = error
+        self.refusal = error
         return self._failed("")
 
     def _agree(self) -> Dialogue | Answer:
         """Return how it goes on once hands are shaken."""
-        question = self._secure.question
-        if self._refusal:
-            fault = _refused(self._tls, self._refusal.verify_code)
+        question = self.secure.question
+        if self.refusal:
+            fault = _refused(self._tls, self.refusal.verify_code)
             return Answer(Outcome.FAIL, fault) if fault else self._failed("")
         fault = _short_lived(self._tls, question.min_days) if question.min_days else ""
         if question.alpn and self._tls.selected_alpn_protocol() != question.alpn:

@@ -83,12 +83,7 @@ def questions(word: str, given: Given) -> tuple[Question, ...]:
     if word in ("http", "https"):
         return _http(word, given)
     if word in presets.NAMES:
-        user, password = _login(given) if given.get("login") else ("", "")
-        try:
-            made = presets.conversation(word, user, password)
-        except ValueError as error:
-            raise Wrong("login", str(error)) from error
-        return (replace(made, tls=_tls(given, bool(made.tls))),)
+        return (_preset(word, given),)
     return (BUILDERS[word](given),)
 
 
@@ -172,10 +167,23 @@ def _expect(given: Given) -> Question:
     steps = given.get("talk")
     if not steps:
         raise Wrong("talk", "is needed for check = expect, such as: expect ^220 send QUIT\\r\\n")
+    if all(step.verb is not Verb.EXPECT for step in steps):
+        raise Wrong("talk", "expects nothing, so any server would do; write expect REGEX")
     tls = _tls(given)
     if any(step.verb is Verb.TLS for step in steps):
         return Expect(steps, tls=tls or _certain(given))
     return Expect(steps, tls=tls, immediate=tls is not None)
+
+
+def _preset(word: str, given: Given) -> Question:
+    tls = _tls(given, word in presets.SECURE)
+    if tls is None and word in presets.SECURE:
+        raise Wrong("tls", f"cannot be no for {word}; without TLS it is {presets.SECURE[word]}")
+    user, password = _login(given) if given.get("login") else ("", "")
+    try:
+        return presets.conversation(word, user, password, tls)
+    except ValueError as error:
+        raise Wrong("login", str(error)) from error
 
 
 def _script(given: Given) -> Question:

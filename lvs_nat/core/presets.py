@@ -1,8 +1,8 @@
 """Conversations that are known by a name: what well-known servers say when they are well.
 
-Each begins as its protocol does and takes leave as a client should, so that no server logs
-a broken connection.  The regular expressions are searched for in what has come since the
-last one matched.
+Each waits for the end of what the server says, and takes leave as a client should, so that no
+server logs a broken connection.  The regular expressions are searched for in what has come
+since the last one matched; what their group "fail" finds is a refusal.
 """
 
 from __future__ import annotations
@@ -13,12 +13,11 @@ from collections.abc import Callable, Mapping
 from lvs_nat.core.questions import Expect, Step, Tls, Verb
 
 Steps = tuple[Step, ...]
+# Makes steps for a user and a password ("" for no login), going over to TLS or not.
+Talk = Callable[[str, str, bool], Steps]
 
-# Messages with a length in front: nothing but these bytes may stand there.
-_SSL_REQUEST = b"\x00\x00\x00\x08\x04\xd2\x16\x2f"  # PostgreSQL protocol, SSLRequest
-_LDAP_BIND = b"\x30\x0c\x02\x01\x01\x60\x07\x02\x01\x03\x04\x00\x80\x00"  # RFC 4511, anonymous
-_LDAP_UNBIND = b"\x30\x05\x02\x01\x02\x42\x00"
-_LDAP_SUCCESS = rb"^\x30(?s:.){1,6}?\x02\x01\x01\x61(?s:.){1,5}?\x0a\x01\x00"
+_SECURED: Steps = (Step(Verb.TLS),)
+_OURSELVES = b"lvs-nat.localdomain"
 
 
 def _talk(*parts: bytes) -> Steps:
@@ -34,71 +33,169 @@ def _line(text: str) -> bytes:
     return text.encode()
 
 
-def _smtp(user: str, password: str) -> Steps:
-    head = _talk(rb"^220[ -].*\n", b"EHLO lvs-nat\r\n", rb"(?m)^250 .*\n")
-    login = b""
+def _reply(code: bytes) -> bytes:
+    """Return what finds the last line of a reply *code*, or a 4xx or 5xx (RFC 5321, 4.2)."""
+    return rb"(?m)^" + code + rb"(?: .*)?\r?\n|(?P<fail>^[45][0-9]{2}(?: .*)?\r?\n)"
+
+
+def _smtp(user: str, password: str, tls: bool) -> Steps:
+    hello = _talk(b"", b"EHLO " + _OURSELVES + b"\r\n", _reply(b"250"))
+    steps = _talk(_reply(b"220")) + hello
+    if tls:
+        # RFC 3207, 4.2: what was said before counts no more.
+        steps += _talk(b"", b"STARTTLS\r\n", _reply(b"220")) + _SECURED + hello
     if user:
-        whole = base64.b64encode(b"\0" + _line(user) + b"\0" + _line(password))
-        login = b"AUTH PLAIN " + whole + b"\r\n"
-    tail = _talk(b"", login, rb"^235 .*\n" if user else b"", b"QUIT\r\n", rb"^221[ -].*\n")
-    return head + tail
+        words = b"\0" + _line(user) + b"\0" + _line(password)
+        steps += _talk(b"", b"AUTH PLAIN " + base64.b64encode(words) + b"\r\n", _reply(b"235"))
+    return steps + _talk(b"", b"QUIT\r\n", _reply(b"221"))
 
 
-def _pop3(user: str, password: str) -> Steps:
-    login: Steps = ()
+_OK = rb"^\+OK.*\n|(?P<fail>^-.*\n)"
+
+
+def _pop3(user: str, password: str, tls: bool) -> Steps:
+    steps = _talk(_OK)
+    if tls:
+        steps += _talk(b"", b"STLS\r\n", _OK) + _SECURED
     if user:
-        login = _talk(
-            b"", b"USER " + _line(user) + b"\r\n", rb"^\+OK.*\n",
-            b"PASS " + _line(password) + b"\r\n", rb"^\+OK.*\n",
-        )  # fmt: skip
-    return _talk(rb"^\+OK.*\n") + login + _talk(b"", b"QUIT\r\n", rb"^\+OK.*\n")
+        name = b"USER " + _line(user) + b"\r\n"
+        steps += _talk(b"", name, _OK, b"PASS " + _line(password) + b"\r\n", _OK)
+    return steps + _talk(b"", b"QUIT\r\n", _OK)
 
 
-def _imap(user: str, password: str) -> Steps:
-    login: Steps = ()
+def _imap(user: str, password: str, tls: bool) -> Steps:
+    steps = _talk(rb"^\* (?:OK|PREAUTH).*\n|(?P<fail>^\* .*\n)")
+    if tls:
+        steps += _tagged(b"a", b"STARTTLS") + _SECURED
     if user:
-        words = b"a LOGIN " + _quoted(user) + b" " + _quoted(password) + b"\r\n"
-        login = _talk(b"", words, rb"(?m)^a OK.*\n")
-    return (
-        _talk(rb"^\* (?:OK|PREAUTH).*\n") + login + _talk(b"", b"b LOGOUT\r\n", rb"(?m)^b OK.*\n")
-    )
+        steps += _tagged(b"b", b"LOGIN " + _quoted(user) + b" " + _quoted(password))
+    return steps + _tagged(b"c", b"LOGOUT")
+
+
+def _tagged(tag: bytes, words: bytes) -> Steps:
+    answer = rb"(?m)^" + tag + rb" OK.*\n|(?P<fail>^" + tag + rb" .*\n)"
+    return _talk(b"", tag + b" " + words + b"\r\n", answer)
 
 
 def _quoted(text: str) -> bytes:
     return b'"' + _line(text).replace(b"\\", b"\\\\").replace(b'"', b'\\"') + b'"'
 
 
-def _ftp(user: str, password: str) -> Steps:
-    login: Steps = ()
+def _ftp(user: str, password: str, tls: bool) -> Steps:
+    steps = _talk(_reply(b"220"))
+    if tls:
+        steps += _talk(b"", b"AUTH TLS\r\n", _reply(b"234")) + _SECURED
     if user:
-        login = _talk(
-            b"", b"USER " + _line(user) + b"\r\n", rb"(?m)^(?:230|331) .*\n",
-            b"PASS " + _line(password) + b"\r\n", rb"(?m)^2(?:30|02) .*\n",
-        )  # fmt: skip
-    return _talk(rb"(?m)^220 .*\n") + login + _talk(b"", b"QUIT\r\n", rb"(?m)^221 .*\n")
+        name = b"USER " + _line(user) + b"\r\n"
+        word = b"PASS " + _line(password) + b"\r\n"
+        steps += _talk(b"", name, _reply(b"(?:230|331)"), word, _reply(b"(?:230|202)"))
+    return steps + _talk(b"", b"QUIT\r\n", _reply(b"221"))
 
 
-def _nntp(user: str, password: str) -> Steps:
-    login: Steps = ()
+def _nntp(user: str, password: str, tls: bool) -> Steps:
+    steps = _talk(_reply(b"20[01]"))
+    if tls:
+        steps += _talk(b"", b"STARTTLS\r\n", _reply(b"382")) + _SECURED
     if user:
-        login = _talk(
-            b"", b"AUTHINFO USER " + _line(user) + b"\r\n", rb"^(?:281|381) .*\n",
-            b"AUTHINFO PASS " + _line(password) + b"\r\n", rb"^281 .*\n",
-        )  # fmt: skip
-    return _talk(rb"^20[01] .*\n") + login + _talk(b"", b"QUIT\r\n", rb"^205 .*\n")
+        name = b"AUTHINFO USER " + _line(user) + b"\r\n"
+        word = b"AUTHINFO PASS " + _line(password) + b"\r\n"
+        steps += _talk(b"", name, _reply(b"(?:281|381)"), word, _reply(b"281"))
+    return steps + _talk(b"", b"QUIT\r\n", _reply(b"205"))
 
 
-def _redis(user: str, password: str) -> Steps:
-    login: Steps = ()
+def _redis(user: str, password: str, _tls: bool) -> Steps:
+    steps: Steps = ()
     if user:
-        parts = (b"AUTH", _line(user), _line(password))
-        words = b"".join(b"$%d\r\n%s\r\n" % (len(part), part) for part in parts)
-        login = _talk(b"", b"*3\r\n" + words, rb"^\+OK\r\n")
-    return login + _talk(b"", b"PING\r\n", rb"^\+PONG\r\n", b"QUIT\r\n")
+        # The user "default" needs no name; before Redis 6 there was none to be given.
+        name = () if user == "default" else (_line(user),)
+        words = (b"AUTH", *name, _line(password))
+        said = b"".join(b"$%d\r\n%b\r\n" % (len(word), word) for word in words)
+        steps = _talk(b"", b"*%d\r\n" % len(words) + said, rb"^\+OK\r\n|(?P<fail>^-.*\n)")
+    return steps + _talk(b"", b"PING\r\n", rb"^\+PONG\r\n|(?P<fail>^-.*\n)", b"QUIT\r\n")
 
 
-def _plainly(*parts: bytes) -> Callable[[str, str], Steps]:
-    def made(user: str, _password: str) -> Steps:
+def _mysql(user: str, password: str, tls: bool) -> Steps:
+    """The greeting, of protocol 10; with a user that needs no password, a login too.
+
+    A server that is only greeted counts us among the clients that never come in, and after
+    max_connect_errors of them lets our address in no more.
+    """
+    _needless(password)
+    # A packet: its length in three bytes, its number, its content; 0xff begins an error.
+    steps = _talk(rb"^(?s:.){3}\x00\x0a[^\x00]+\x00(?s:.){31,}|(?P<fail>^(?s:.){4}\xff(?s:.)*)")
+    # PROTOCOL_41 and SECURE_CONNECTION, for TLS with SSL; 16 MiB; utf8_general_ci.
+    able = (0x8A00 if tls else 0x8200).to_bytes(4, "little")
+    head = able + b"\0\0\0\1" + b"\x21" + bytes(23)
+    if tls:
+        steps += _talk(b"", _packet(1, head)) + _SECURED
+    if user:
+        # A password of no bytes; 0xfe asks for another way to give one.  At last COM_QUIT.
+        login = _packet(2 if tls else 1, head + _line(user) + b"\0\0")
+        answer = rb"^(?s:.){4}\x00|(?P<fail>^(?s:.){4}[\xfe\xff](?s:.)*)"
+        steps += _talk(b"", login, answer, _packet(0, b"\1"))
+    return steps
+
+
+def _packet(number: int, content: bytes) -> bytes:
+    return len(content).to_bytes(3, "little") + bytes([number]) + content
+
+
+_SSL_REQUEST = b"\0\0\0\x08\x04\xd2\x16\x2f"
+
+
+def _pgsql(user: str, password: str, tls: bool) -> Steps:
+    """Whether TLS can be had, which only a running server can say; with a user, its login.
+
+    How a password is asked for shows that the server takes clients; none is sent.
+    """
+    _needless(password)
+    steps: Steps = ()
+    if tls or not user:
+        wanted = rb"^S" if tls else rb"^[SN]"
+        steps = _talk(b"", _SSL_REQUEST, wanted + rb"|(?P<fail>^(?s:.)+)")
+    if tls:
+        steps += _SECURED
+    if user:
+        words = b"\0\3\0\0user\0" + _line(user) + b"\0database\0postgres\0\0"  # version 3.0
+        said = (len(words) + 4).to_bytes(4, "big") + words
+        steps += _talk(b"", said, rb"^R|(?P<fail>^E(?s:.)*)")
+    return steps
+
+
+def _needless(password: str) -> None:
+    if password:
+        raise ValueError("has a password, which cannot be used here; write USER: without one")
+
+
+def _ldap(user: str, password: str, tls: bool) -> Steps:
+    """A simple bind, anonymous without a user (RFC 4511, 4.2); a user is a distinguished name."""
+    steps: Steps = ()
+    if tls:
+        wanted = _ber(0x77, _ber(0x80, b"1.3.6.1.4.1.1466.20037"))  # StartTLS (4.14)
+        steps = _talk(b"", _message(1, wanted), _result(b"x")) + _SECURED
+    words = _ber(0x02, b"\3") + _ber(0x04, _line(user)) + _ber(0x80, _line(password))
+    bind = _message(2, _ber(0x60, words))
+    return steps + _talk(b"", bind, _result(b"a"), _message(3, _ber(0x42)))
+
+
+def _ber(tag: int, content: bytes = b"") -> bytes:
+    size = len(content)
+    length = bytes([size]) if size < 0x80 else b"\x82" + size.to_bytes(2, "big")
+    return bytes([tag]) + length + content
+
+
+def _message(number: int, content: bytes) -> bytes:
+    return _ber(0x30, _ber(0x02, bytes([number])) + content)
+
+
+def _result(tag: bytes) -> bytes:
+    """Return what finds a response *tag* of success, or any other."""
+    head = rb"^\x30(?s:.){1,6}?\x02\x01(?s:.)" + tag + rb"(?s:.){1,5}?\x0a\x01"
+    return head + rb"\x00|(?P<fail>" + head + rb"[^\x00](?s:.)*)"
+
+
+def _plainly(*parts: bytes) -> Talk:
+    def made(user: str, _password: str, _tls: bool) -> Steps:
         if user:
             raise ValueError("is of no use: this conversation has no login")
         return _talk(*parts)
@@ -111,7 +208,8 @@ _OPTIONS = (
     b"Max-Forwards: 70\r\nFrom: <sip:lvs-nat@localhost>;tag=1\r\nTo: <sip:check@localhost>\r\n"
     b"Call-ID: lvs-nat\r\nCSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n"
 )
-_TALKS: Mapping[str, Callable[[str, str], Steps]] = {
+_DESCRIBE = b"OPTIONS * RTSP/1.0\r\nCSeq: 1\r\nUser-Agent: lvs-nat\r\n\r\n"
+_TALKS: Mapping[str, Talk] = {
     "smtp": _smtp,
     "submission": _smtp,
     "pop3": _pop3,
@@ -119,24 +217,27 @@ _TALKS: Mapping[str, Callable[[str, str], Steps]] = {
     "ftp": _ftp,
     "nntp": _nntp,
     "redis": _redis,
-    "memcached": _plainly(b"", b"version\r\n", rb"^VERSION .*\n", b"quit\r\n"),
-    # The greeting of protocol 10; an error message has 0xff there.
-    "mysql": _plainly(rb"^(?s:.){3}\x00\x0a[^\x00]+\x00"),
-    "pgsql": _plainly(b"", _SSL_REQUEST, rb"^[SN]"),
-    "sip": _plainly(b"", _OPTIONS, rb"^SIP/2\.0 200 "),
-    "rtsp": _plainly(b"", b"OPTIONS * RTSP/1.0\r\nCSeq: 1\r\n\r\n", rb"^RTSP/1\.0 200 "),
-    "ldap": _plainly(b"", _LDAP_BIND, _LDAP_SUCCESS, _LDAP_UNBIND),
+    "memcached": _plainly(
+        b"", b"version\r\n", rb"^VERSION .*\n|(?P<fail>^.*ERROR.*\n)", b"quit\r\n"
+    ),
+    "mysql": _mysql,
+    "pgsql": _pgsql,
+    # RFC 3261, 7.2; a provisional answer may come first.
+    "sip": _plainly(b"", _OPTIONS, rb"(?m)^SIP/2\.0 200 |(?P<fail>^SIP/2\.0 [3-6].*\n)"),
+    "rtsp": _plainly(b"", _DESCRIBE, rb"^RTSP/1\.0 200 |(?P<fail>^RTSP/1\.0 .*\n)"),
+    "ldap": _ldap,
 }
-# With TLS from the first byte.
-_SECURE = {"smtps": "smtp", "pop3s": "pop3", "imaps": "imap", "ldaps": "ldap", "ftps": "ftp"}
-NAMES = (*_TALKS, *_SECURE)
+# With TLS from the first byte, and those that know no other way into TLS.
+SECURE = {"smtps": "smtp", "pop3s": "pop3", "imaps": "imap", "ldaps": "ldap", "ftps": "ftp"}
+_AT_ONCE = (*SECURE, "redis", "memcached", "sip", "rtsp")
+NAMES = (*_TALKS, *SECURE)
 
 
-def conversation(name: str, user: str = "", password: str = "") -> Expect:
-    """Return the conversation called *name*, with a login where a user is given.
+def conversation(name: str, user: str = "", password: str = "", tls: Tls | None = None) -> Expect:
+    """Return the conversation called *name*, with a login where a user is given, inside *tls*.
 
     Raises ValueError where there can be no login, or not this one.
     """
-    steps = _TALKS[_SECURE.get(name, name)](user, password)
-    secure = name in _SECURE
-    return Expect(steps, name, Tls() if secure else None, immediate=secure)
+    at_once = name in _AT_ONCE
+    steps = _TALKS[SECURE.get(name, name)](user, password, tls is not None and not at_once)
+    return Expect(steps, name, tls, immediate=tls is not None and at_once)

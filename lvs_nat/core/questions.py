@@ -217,7 +217,9 @@ class Ping:
 class Expect:
     """Does a conversation go as its steps say?  name is the preset it was made by.
 
-    tls is there where the conversation begins with TLS, or a step goes over to it.
+    What is expected is searched for in what has come since the last match; what a group of it
+    called fail finds, as in 220 |(?P<fail>5.*\\n), is a refusal.  tls is there where the
+    conversation begins with TLS (immediate), or a step goes over to it.
     """
 
     kind: ClassVar[CheckKind] = CheckKind.EXPECT
