@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib import import_module
+from importlib.util import find_spec
 from types import MappingProxyType
 
 from lvs_nat.checks.kind import Kind
@@ -15,9 +16,24 @@ MODULES: Mapping[CheckKind, str] = MappingProxyType(
         CheckKind.TCP: "tcp",
         CheckKind.TLS: "tls",
         CheckKind.HTTP: "http",
+        CheckKind.GRPC: "grpc",
         CheckKind.EXPECT: "expect",
     }
 )
+# What some are asked by, if it is installed: the Python module, and its package for EL and Fedora.
+LIBRARIES: Mapping[CheckKind, tuple[str, str]] = MappingProxyType(
+    {
+        CheckKind.GRPC: ("h2", "python3-h2"),
+    }
+)
+
+
+def missing(kind: CheckKind) -> str:
+    """Return what must be installed before questions of *kind* can be asked; "" if nothing."""
+    library, package = LIBRARIES.get(kind, ("", ""))
+    if not library or find_spec(library):
+        return ""
+    return f"check = {kind.value} needs the Python library {library}: dnf install {package}"
 
 
 def load(kind: CheckKind) -> Kind:
