@@ -18,6 +18,7 @@ MODULES: Mapping[CheckKind, str] = MappingProxyType(
         CheckKind.HTTP: "http",
         CheckKind.GRPC: "grpc",
         CheckKind.EXPECT: "expect",
+        CheckKind.CONNECT: "connect",
     }
 )
 # What some are asked by, if it is installed: the Python module, and its package for EL and Fedora.
