@@ -19,6 +19,7 @@ MODULES: Mapping[CheckKind, str] = MappingProxyType(
         CheckKind.GRPC: "grpc",
         CheckKind.EXPECT: "expect",
         CheckKind.CONNECT: "connect",
+        CheckKind.IDLE: "idle",
     }
 )
 # What some are asked by, if it is installed: the Python module, and its package for EL and Fedora.
