@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from lvs_nat.core.configfile import Place, Reading
 from lvs_nat.core.phrasing import SETTINGS, USES, Wrong, questions
-from lvs_nat.core.questions import SHORT
+from lvs_nat.core.questions import short
 from lvs_nat.core.settings import CHECK, TIMING
 from lvs_nat.core.setup import Check, OnUnknown, Way
 from lvs_nat.core.targets import STREAMS
@@ -135,7 +135,7 @@ def _timed(check: Check, given: Mapping[str, Any]) -> Check:
 
     fast is never longer than interval: counting never slows probes.
     """
-    timeout = Check().timeout if check.kind in SHORT else REQUEST
+    timeout = Check().timeout if short(check.question) else REQUEST
     names = {"from": "origin"}
     plain = {
         names.get(key, key): given[key]

@@ -281,3 +281,8 @@ QUESTIONS: tuple[type[Question], ...] = (
 )  # fmt: skip
 # What these find out takes no more than a round trip or two; others have a server's work in it.
 SHORT = frozenset({CheckKind.TCP, CheckKind.CONNECT, CheckKind.SYN, CheckKind.IDLE, CheckKind.PING})
+
+
+def short(question: Question) -> bool:
+    """Say whether there is nothing to wait for but a round trip or two."""
+    return question.kind in SHORT or (isinstance(question, Udp) and not question.reply)
