@@ -20,6 +20,7 @@ MODULES: Mapping[CheckKind, str] = MappingProxyType(
         CheckKind.EXPECT: "expect",
         CheckKind.CONNECT: "connect",
         CheckKind.IDLE: "idle",
+        CheckKind.UDP: "udp",
     }
 )
 # What some are asked by, if it is installed: the Python module, and its package for EL and Fedora.

@@ -66,3 +66,18 @@ def connect(asking: socket.SocketType, place: tuple[str, int]) -> None:
     if number and number != errno.EINPROGRESS:
         asking.close()
         raise OSError(number, os.strerror(number))
+
+
+def datagram(towards: Where, data: bytes) -> socket.SocketType:
+    """Send *data* and return the socket that its answers come to; raise OSError if it cannot.
+
+    It is connected: what anybody else sends never arrives, ICMP errors do.
+    """
+    asking = make(towards, socket.SOCK_DGRAM)
+    try:
+        asking.connect(towards.place)
+        asking.send(data)
+    except OSError:
+        asking.close()
+        raise
+    return asking
