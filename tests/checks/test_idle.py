@@ -12,7 +12,8 @@ from lvs_nat.core.health import Outcome
 from lvs_nat.core.questions import Idle, Tcp
 from lvs_nat.core.setup import Check, Target, Way
 from tests.builders import at
-from tests.checks.asking import ask, here, reserved
+from tests.checks.asking import ask, here
+from tests.checks.ports import HOSTS, listening, reserved
 from tests.daemon.test_engine import World
 
 ABORT = struct.pack("ii", 1, 0)
@@ -20,8 +21,7 @@ ABORT = struct.pack("ii", 1, 0)
 
 @contextmanager
 def serving(host="127.1.2.3"):
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.create_server((host, 0), family=family, backlog=64) as server:
+    with listening(host) as server:
         server.settimeout(5)
         yield server
 
@@ -49,13 +49,13 @@ def hang_up(server, reset=False):
     connection.close()
 
 
-@pytest.mark.parametrize("host", ["127.1.2.3", "::1"])
+@pytest.mark.parametrize("host", HOSTS)
 def test_the_question_is_a_whole_handshake(host):
     with serving(host) as server:
-        assert ask(here(server), Idle()) == (Outcome.PASS, "connected", None)
+        assert ask(Idle(), here(server)) == (Outcome.PASS, "connected", None)
         hang_up(server)
     with reserved(host) as endpoint:
-        assert ask(endpoint, Idle()) == (Outcome.REFUSED, "connection refused", None)
+        assert ask(Idle(), endpoint) == (Outcome.REFUSED, "connection refused", None)
 
 
 def test_nothing_is_kept_before_the_server_has_passed():

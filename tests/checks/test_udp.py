@@ -8,19 +8,18 @@ from lvs_nat.core.health import Outcome
 from lvs_nat.core.questions import Udp
 from lvs_nat.core.setup import Way
 from tests.builders import at
-from tests.checks.asking import FAMILIES, ask, here, reserved
+from tests.checks.asking import LATE, ask, here
+from tests.checks.ports import HOSTS, family, reserved
 
-HOSTS = ["127.1.2.3", "::1"]
 UNCHECKED = (Outcome.PASS, "nothing refused it: not checked", None)
 
 
 @contextmanager
 def answering(*answers, host="127.1.2.3", elsewhere=False):
     """Yield the endpoint of a server that gives *answers* to one question, and what it heard."""
-    family = FAMILIES[6 if ":" in host else 4]
     with (
-        socket.socket(family, socket.SOCK_DGRAM) as server,
-        socket.socket(family, socket.SOCK_DGRAM) as other,
+        socket.socket(family(host), socket.SOCK_DGRAM) as server,
+        socket.socket(family(host), socket.SOCK_DGRAM) as other,
     ):
         server.bind((host, 0))
         server.settimeout(5)
@@ -42,14 +41,14 @@ def answering(*answers, host="127.1.2.3", elsewhere=False):
 def test_an_answer_passes_and_the_question_is_what_was_given(host):
     with answering(b"pong", host=host) as (endpoint, heard):
         question = Udp(send=b"pi\x00ng", reply=True)
-        assert ask(endpoint, question) == (Outcome.PASS, "answered with 4 bytes", None)
+        assert ask(question, endpoint) == (Outcome.PASS, "answered with 4 bytes", None)
 
     assert heard == [b"pi\x00ng"]
 
 
 def test_a_question_may_be_empty_and_so_may_an_answer():
     with answering(b"") as (endpoint, heard):
-        assert ask(endpoint, Udp(reply=True)) == (Outcome.PASS, "answered with 0 bytes", None)
+        assert ask(Udp(reply=True), endpoint) == (Outcome.PASS, "answered with 0 bytes", None)
 
     assert heard == [b""]
 
@@ -59,22 +58,22 @@ def test_a_question_may_be_empty_and_so_may_an_answer():
 def test_a_closed_port_refuses_whether_an_answer_is_wanted_or_not(host, reply):
     with reserved(host) as endpoint:  # of TCP
         refused = (Outcome.REFUSED, "connection refused", None)
-        assert ask(endpoint, Udp(send=b"?", reply=reply)) == refused
+        assert ask(Udp(send=b"?", reply=reply), endpoint) == refused
 
 
 @pytest.mark.parametrize(
     "reply, answer",
-    [(True, (Outcome.SILENT, "no answer within 0.05 s", None)), (False, UNCHECKED)],
+    [(True, (Outcome.SILENT, LATE, None)), (False, UNCHECKED)],
 )
 def test_silence_fails_only_where_an_answer_is_wanted(reply, answer):
     with answering() as (endpoint, _):
-        assert ask(endpoint, Udp(send=b"?", reply=reply), 0.05) == answer
+        assert ask(Udp(send=b"?", reply=reply), endpoint, 0.05) == answer
 
 
 def test_an_answer_from_elsewhere_is_none():
     with answering(b"pong", elsewhere=True) as (endpoint, _):
-        silent = (Outcome.SILENT, "no answer within 0.1 s", None)
-        assert ask(endpoint, Udp(send=b"?", reply=True), 0.1) == silent
+        silent = (Outcome.SILENT, LATE, None)
+        assert ask(Udp(send=b"?", reply=True), endpoint, 0.1) == silent
 
 
 @pytest.mark.parametrize(
@@ -111,14 +110,14 @@ def test_an_answer_from_elsewhere_is_none():
 )  # fmt: skip
 def test_what_an_answer_must_be(question, answer, outcome, words):
     with answering(answer) as (endpoint, _):
-        assert ask(endpoint, question) == (outcome, words, None)
+        assert ask(question, endpoint) == (outcome, words, None)
 
 
 def test_a_source_address_that_is_not_ours_is_not_the_servers_fault():
     way = Way(source=at("192.0.2.1:1").address)
     with answering() as (endpoint, _):
-        answer = ask(endpoint, Udp(send=b"?", reply=True), way=way)
-        ask(endpoint, Udp(), 0.01)
+        answer = ask(Udp(send=b"?", reply=True), endpoint, way=way)
+        ask(Udp(), endpoint, 0.01)
 
     words = "this director could not ask: cannot assign requested address"
     assert answer == (Outcome.UNKNOWN, words, None)
