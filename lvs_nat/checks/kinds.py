@@ -21,6 +21,7 @@ MODULES: Mapping[CheckKind, str] = MappingProxyType(
         CheckKind.CONNECT: "connect",
         CheckKind.IDLE: "idle",
         CheckKind.UDP: "udp",
+        CheckKind.DNS: "dns",
     }
 )
 # What some are asked by, if it is installed: the Python module, and its package for EL and Fedora.

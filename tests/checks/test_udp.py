@@ -33,8 +33,10 @@ def answering(*answers, host="127.1.2.3", elsewhere=False):
 
         thread = threading.Thread(target=serve)
         thread.start()
-        yield here(server), heard
-        thread.join()
+        try:
+            yield here(server), heard
+        finally:
+            thread.join()
 
 
 @pytest.mark.parametrize("host", HOSTS)

@@ -1,0 +1,192 @@
+"""Is a DNS question answered as it should be?"""
+
+from __future__ import annotations
+
+import os
+import select
+from typing import NamedTuple, Union
+
+from lvs_nat.checks import sockets
+from lvs_nat.checks.exchange import Exchange
+from lvs_nat.checks.kind import Answer, Kind, judge
+from lvs_nat.core.health import Outcome
+from lvs_nat.core.questions import Dns
+from lvs_nat.core.setup import Target
+
+try:
+    import dns.exception
+    import dns.flags
+    import dns.message
+    import dns.name
+    import dns.rcode
+    import dns.rdata
+    import dns.rdataclass
+    import dns.rdatatype
+except ImportError as error:
+    raise ImportError("check = dns needs dnspython, the package python3-dns") from error
+
+TORN = Answer(Outcome.FAIL, "the connection ended before its answer was whole")
+HEADER = 12  # bytes before the question (RFC 1035, 4.1.1)
+LONGEST = 65535
+# Who reports one of these may leave the question out: he has not understood it, or not looked.
+CURT = frozenset({dns.rcode.FORMERR, dns.rcode.SERVFAIL, dns.rcode.NOTIMP, dns.rcode.REFUSED})
+_LETTERS = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
+
+
+class Plan(NamedTuple):
+    """Whom to ask; the message but for its id, where it has letters, and the answer wanted."""
+
+    towards: sockets.Where
+    message: bytes
+    letters: tuple[int, ...]
+    rcode: dns.rcode.Rcode
+    type: dns.rdatatype.RdataType
+    answer: dns.rdata.Rdata | None
+    tcp: bool
+
+
+def prepare(target: Target) -> Plan:
+    """Return the plan for *target*; raise ValueError where its question cannot be one."""
+    question = target.check.question
+    assert isinstance(question, Dns)
+    try:
+        kind = dns.rdatatype.from_text(question.type)
+        query = dns.message.make_query(question.name, kind, id=0)
+        answer = _rdata(question.answer, kind) if question.answer else None
+        rcode = dns.rcode.from_text(question.rcode)
+        message = query.to_wire()
+    except (dns.exception.DNSException, ValueError) as error:
+        words = " ".join(filter(None, (question.name, question.type, question.answer)))
+        raise ValueError(f"{words} is no question of DNS: {error}") from error
+    letters = tuple(it for it in range(HEADER, len(message) - 4) if message[it] in _LETTERS)
+    where = sockets.where(target)
+    return Plan(where, message, letters, rcode, kind, answer, question.tcp)
+
+
+def _rdata(text: str, kind: dns.rdatatype.RdataType) -> dns.rdata.Rdata:
+    root = dns.name.root
+    return dns.rdata.from_text(dns.rdataclass.IN, kind, text, origin=root, relativize=False)
+
+
+def start(plan: Plan) -> Asking:
+    """Send the question, or begin to."""
+    return _over_tcp(plan) if plan.tcp else Datagrams(plan)
+
+
+def shuffled(plan: Plan) -> bytes:
+    """Return the question with an id and letters, upper case or lower, that nobody can guess.
+
+    A server repeats both in its answer (draft-vixie-dnsext-dns0x20).
+    """
+    message = bytearray(plan.message)
+    message[:2] = os.urandom(2)
+    bits = int.from_bytes(os.urandom(32), "big")
+    for number, place in enumerate(plan.letters):
+        message[place] ^= 0x20 * (bits >> number & 1)
+    return bytes(message)
+
+
+class Datagrams:
+    """A question over UDP; what answers another one is not listened to."""
+
+    events = select.EPOLLIN
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._asked = shuffled(plan)
+        self._socket = sockets.datagram(plan.towards, self._asked)
+        self._strange = ""
+
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def proceed(self, events: int) -> Answer | Asking | None:
+        """Return the answer; where it was cut short, the same question over TCP."""
+        try:
+            received = self._socket.recv(LONGEST)
+        except BlockingIOError:
+            return None
+        except OSError as error:
+            return judge(error.errno or 0)
+        read = _read(received, self._asked)
+        if isinstance(read, str):
+            self._strange = read
+            return None
+        cut = read.flags & dns.flags.TC and self._plan.answer is not None
+        if cut and read.rcode() == self._plan.rcode:
+            return _over_tcp(self._plan)
+        return judged(read, self._plan)
+
+    def overdue(self) -> Answer | None:
+        """Return what is to be said of answers that were none."""
+        if not self._strange:
+            return None
+        return Answer(Outcome.FAIL, f"no answer to the question, but {self._strange}")
+
+
+class Stream(Exchange):
+    """A question over TCP."""
+
+    __slots__ = ()
+
+    def overdue(self) -> Answer | None:
+        return None
+
+
+Asking = Union[Datagrams, Stream]
+
+
+def _over_tcp(plan: Plan) -> Stream:
+    message = shuffled(plan)
+
+    def answered(received: bytes, ended: bool) -> Answer | None:
+        length = int.from_bytes(received[:2], "big")
+        if len(received) >= 2 + length and len(received) >= 2:
+            read = _read(received[2 : 2 + length], message)
+            if isinstance(read, str):
+                return Answer(Outcome.FAIL, f"no answer to the question, but {read}")
+            return judged(read, plan)
+        return TORN if ended else None
+
+    prefix = len(message).to_bytes(2, "big")
+    return Stream(plan.towards, prefix + message, answered, 2 + LONGEST)
+
+
+def _read(received: bytes, asked: bytes) -> dns.message.Message | str:
+    """Return the message that answers the question *asked*, or what else it is, in words."""
+    if len(received) < HEADER or received[:2] != asked[:2] or not received[2] & 0x80:
+        return "a message that answers nothing of ours"
+    curt = received[4:6] == b"\0\0" and received[3] & 0xF in CURT
+    repeated, question = received[HEADER : len(asked)], asked[HEADER:]
+    if repeated.lower() != question.lower() and not curt:
+        return "the answer to another one"
+    if repeated != question and not curt:
+        return "one that does not repeat its letters as they were"
+    try:
+        return dns.message.from_wire(received)
+    except Exception:  # no bytes from outside may end the prober
+        return "a message that cannot be read"
+
+
+def judged(read: dns.message.Message, plan: Plan) -> Answer:
+    """Return whether the message is as it should be."""
+    rcode = dns.rcode.to_text(read.rcode())
+    if read.rcode() != plan.rcode:
+        return Answer(Outcome.FAIL, f"answered {rcode}, not {dns.rcode.to_text(plan.rcode)}")
+    found = [rdata for rrset in read.answer if rrset.rdtype == plan.type for rdata in rrset]
+    if plan.answer is None or plan.answer in found:
+        return Answer(Outcome.PASS, f"answered {rcode}")
+    have = ", ".join(map(str, found)) or f"nothing of type {dns.rdatatype.to_text(plan.type)}"
+    return Answer(Outcome.FAIL, f"answered {have}, not {plan.answer}")
+
+
+KIND = Kind(
+    prepare,
+    start,
+    lambda asking, events: asking.proceed(events),
+    steps=True,
+    overdue=lambda asking: asking.overdue(),
+)
