@@ -22,6 +22,7 @@ MODULES: Mapping[CheckKind, str] = MappingProxyType(
         CheckKind.IDLE: "idle",
         CheckKind.UDP: "udp",
         CheckKind.DNS: "dns",
+        CheckKind.PING: "ping",
     }
 )
 # What some are asked by, if it is installed: the Python module, and its package for EL and Fedora.

@@ -37,12 +37,13 @@ def where(target: Target) -> Where:
     )
 
 
-def make(towards: Where, kind: int = socket.SOCK_STREAM) -> socket.SocketType:
+def make(towards: Where, kind: int = socket.SOCK_STREAM, protocol: int = 0) -> socket.SocketType:
     """Return a non-blocking socket that will ask from where it should; raise OSError if not.
 
     It is the type beneath socket.socket, which is made and closed in half the time.
     """
-    made = socket.SocketType(towards.family, kind | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+    flags = socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
+    made = socket.SocketType(towards.family, kind | flags, protocol)
     if towards.source or towards.interface:
         try:
             _direct(made, towards)
