@@ -1,0 +1,75 @@
+"""It is decided whether a program may be run: nobody but its owner can have changed it."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import stat
+from collections.abc import Collection
+
+# As many symbolic links as the kernel follows (path_resolution(7)).
+LINKS = 40
+OTHERS = stat.S_IWGRP | stat.S_IWOTH
+
+
+def distrusted(path: str, owners: Collection[int]) -> str:
+    """Return why the program at the absolute *path* is not to be run; "" if it may.
+
+    It, every folder above it, and every link on the way must belong to one of *owners* and
+    be closed to the writing of others; in a folder like /tmp, where nobody can replace what
+    is not his (its sticky bit), they may write.
+    """
+    try:
+        place = _walked(path, owners)
+        if not stat.S_ISREG(os.stat(place).st_mode):
+            raise ValueError(f"{path} is no program")
+        if not os.access(place, os.X_OK):
+            raise ValueError(f"{path} is not executable; chmod +x {path}")
+    except OSError as error:
+        return f"{path}: {(error.strerror or str(error)).lower()}"
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+def _walked(path: str, owners: Collection[int]) -> str:
+    """Return where *path* leads, every step of which is beyond suspicion; raise ValueError."""
+    place, left, links = "/", path.split("/")[::-1], 0
+    _look_at("/", os.lstat("/"), owners)
+    while left:
+        part = left.pop()
+        if part in ("", "."):
+            continue
+        if part == "..":
+            place = os.path.dirname(place)
+            continue
+        step = os.path.join(place, part)
+        found = os.lstat(step)
+        _look_at(step, found, owners)
+        if not stat.S_ISLNK(found.st_mode):
+            place = step
+            continue
+        links += 1
+        if links > LINKS:
+            raise ValueError(f"{path} goes round in a circle of links")
+        target = os.readlink(step)
+        left += target.split("/")[::-1]
+        if target.startswith("/"):
+            place = "/"
+    return place
+
+
+def _look_at(step: str, found: os.stat_result, owners: Collection[int]) -> None:
+    if found.st_uid not in owners:
+        owner, wanted = _named(found.st_uid), _named(min(owners))
+        raise ValueError(f"{step} belongs to {owner}, not {wanted}; chown {wanted} {step}")
+    sticky = stat.S_ISDIR(found.st_mode) and found.st_mode & stat.S_ISVTX
+    if not stat.S_ISLNK(found.st_mode) and found.st_mode & OTHERS and not sticky:
+        raise ValueError(f"{step} can be changed by others than its owner; chmod go-w {step}")
+
+
+def _named(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"user {uid}"
