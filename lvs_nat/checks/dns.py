@@ -6,8 +6,7 @@ import os
 import select
 from typing import NamedTuple, Union
 
-from lvs_nat.checks import sockets
-from lvs_nat.checks.exchange import Exchange
+from lvs_nat.checks import sockets, stream
 from lvs_nat.checks.kind import Answer, Kind, judge
 from lvs_nat.core.health import Outcome
 from lvs_nat.core.questions import Dns
@@ -122,37 +121,42 @@ class Datagrams:
 
     def overdue(self) -> Answer | None:
         """Return what is to be said of answers that were none."""
-        if not self._strange:
+        return unanswered(self._strange) if self._strange else None
+
+
+class Dialogue:
+    """The same over TCP: a length of two bytes goes before each message (RFC 1035, 4.2.2)."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._asked = shuffled(plan)
+        self._heard = b""
+        self.outgoing = len(self._asked).to_bytes(2, "big") + self._asked
+
+    def hear(self, data: bytes) -> Answer | None:
+        """Return the answer once the message is whole."""
+        self._heard += data
+        length = 2 + int.from_bytes(self._heard[:2], "big")
+        if len(self._heard) < length or len(self._heard) < 2:
             return None
-        return Answer(Outcome.FAIL, f"no answer to the question, but {self._strange}")
+        read = _read(self._heard[2:length], self._asked)
+        return unanswered(read) if isinstance(read, str) else judged(read, self._plan)
+
+    def end(self, why: stream.End) -> Answer | None:
+        """Return what it means that no more will come."""
+        return None if why is stream.End.LATE else TORN
 
 
-class Stream(Exchange):
-    """A question over TCP."""
-
-    __slots__ = ()
-
-    def overdue(self) -> Answer | None:
-        return None
+Asking = Union[Datagrams, stream.Stream]
 
 
-Asking = Union[Datagrams, Stream]
+def _over_tcp(plan: Plan) -> stream.Stream:
+    return stream.start(stream.Line(plan.towards, lambda: Dialogue(plan), 2 + LONGEST))
 
 
-def _over_tcp(plan: Plan) -> Stream:
-    message = shuffled(plan)
-
-    def answered(received: bytes, ended: bool) -> Answer | None:
-        length = int.from_bytes(received[:2], "big")
-        if len(received) >= 2 + length and len(received) >= 2:
-            read = _read(received[2 : 2 + length], message)
-            if isinstance(read, str):
-                return Answer(Outcome.FAIL, f"no answer to the question, but {read}")
-            return judged(read, plan)
-        return TORN if ended else None
-
-    prefix = len(message).to_bytes(2, "big")
-    return Stream(plan.towards, prefix + message, answered, 2 + LONGEST)
+def unanswered(what: str) -> Answer:
+    """Return the answer where nothing but *what* has come."""
+    return Answer(Outcome.FAIL, f"no answer to the question, but {what}")
 
 
 def _read(received: bytes, asked: bytes) -> dns.message.Message | str:

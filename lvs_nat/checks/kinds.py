@@ -10,7 +10,7 @@ from types import MappingProxyType
 from lvs_nat.checks.kind import Kind
 from lvs_nat.core.questions import CheckKind
 
-# Each module has a KIND.
+# Each module has a KIND, or makes one.
 MODULES: Mapping[CheckKind, str] = MappingProxyType(
     {
         CheckKind.TCP: "tcp",
@@ -23,6 +23,7 @@ MODULES: Mapping[CheckKind, str] = MappingProxyType(
         CheckKind.UDP: "udp",
         CheckKind.DNS: "dns",
         CheckKind.PING: "ping",
+        CheckKind.SCRIPT: "script",
     }
 )
 # What some are asked by, if it is installed: the Python module, and its package for EL and Fedora.
@@ -42,7 +43,11 @@ def missing(kind: CheckKind) -> str:
 
 
 def load(kind: CheckKind) -> Kind:
-    """Return how questions of *kind* are asked; raise ImportError where a library is missing."""
-    found = import_module(f"lvs_nat.checks.{MODULES[kind]}").KIND
+    """Return how questions of *kind* are asked; raise ImportError where a library is missing.
+
+    A module whose questions share something has `kind`, which makes a new one, for KIND.
+    """
+    module = import_module(f"lvs_nat.checks.{MODULES[kind]}")
+    found = module.KIND if hasattr(module, "KIND") else module.kind()
     assert isinstance(found, Kind)
     return found

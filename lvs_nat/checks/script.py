@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from lvs_nat.checks.kind import Answer, Kind
 from lvs_nat.checks.programs import Programs, Running
@@ -94,7 +94,7 @@ class Scripts:
         return self._programs.run(plan, plan.command, plan.environment, judge)
 
 
-def kind(*_: Any, programs: Programs | None = None) -> Kind:
-    """Return how programs are asked; who gives none has those that belong to root run."""
+def kind(programs: Programs | None = None) -> Kind:
+    """Return how programs are asked, by *programs* or by new ones."""
     scripts = Scripts(programs or Programs())
     return Kind(prepare, scripts.start, Running.proceed, steps=True)

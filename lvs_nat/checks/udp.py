@@ -7,7 +7,7 @@ import socket
 from typing import NamedTuple
 
 from lvs_nat.checks import sockets
-from lvs_nat.checks.kind import Answer, Kind, judge
+from lvs_nat.checks.kind import Answer, Kind, judge, shown
 from lvs_nat.core.health import Outcome
 from lvs_nat.core.questions import Udp
 from lvs_nat.core.setup import Target
@@ -75,13 +75,10 @@ def judged(question: Udp, answer: bytes) -> Answer:
     if len(answer) < len(expect) or any(
         (got ^ wanted) & bits for got, wanted, bits in zip(answer, expect, mask)
     ):
-        return Answer(Outcome.FAIL, f"{size} that do not begin as they should: {shown(answer)}")
+        return Answer(
+            Outcome.FAIL, f"{size} that do not begin as they should: {shown(answer, SHOWN)}"
+        )
     return Answer(Outcome.PASS, size)
-
-
-def shown(data: bytes) -> str:
-    """Return the beginning of *data* in hexadecimal."""
-    return data[:SHOWN].hex() + ("..." if len(data) > SHOWN else "")
 
 
 def overdue(asking: Asking) -> Answer | None:

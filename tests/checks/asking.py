@@ -17,12 +17,13 @@ from tests.builders import at
 LATE = "no answer in time"  # where the engine says how long it has waited
 
 
-def ask(question, endpoint, timeout=5.0, **more):
+def ask(question, endpoint, timeout=5.0, kind=None, **more):
     """Return the answer to *question*, asked once within *timeout* seconds.
 
-    *more* is what else its Check says.  Raises what its kind raises where it cannot be prepared.
+    *more* is what else its Check says; kind how it is asked, if not as the product would.  Raises
+    what its kind raises where it cannot be prepared.
     """
-    kind = kinds.load(question.kind)
+    kind = kind or kinds.load(question.kind)
     prepared = kind.prepare(Target(endpoint, Check(question, timeout=timeout, **more)))
     return ask_by(kind, prepared, timeout)
 

@@ -84,15 +84,15 @@ def test_an_answer_from_elsewhere_is_none():
         (Udp(expect=b"\x01\x02"), b"\x01\x02\x03", Outcome.PASS, "answered with 3 bytes"),
         (
             Udp(expect=b"\x01\x02"), b"\x01\x03", Outcome.FAIL,
-            "answered with 2 bytes that do not begin as they should: 0103",
+            "answered with 2 bytes that do not begin as they should: '\\x01\\x03'",
         ),
         (
             Udp(expect=b"\x01\x02"), b"\x01", Outcome.FAIL,
-            "answered with 1 bytes that do not begin as they should: 01",
+            "answered with 1 bytes that do not begin as they should: '\\x01'",
         ),
         (
-            Udp(expect=b"\x01"), bytes(20), Outcome.FAIL,
-            f"answered with 20 bytes that do not begin as they should: {'00' * 16}...",
+            Udp(expect=b"\x01"), b"z" * 20, Outcome.FAIL,
+            "answered with 20 bytes that do not begin as they should: 'zzzzzzzzzzzzzzzz'...",
         ),
         (
             Udp(expect=b"\x01\x80", mask=b"\xff\x80"), b"\x01\xff", Outcome.PASS,
@@ -100,7 +100,7 @@ def test_an_answer_from_elsewhere_is_none():
         ),
         (
             Udp(expect=b"\x01\x80", mask=b"\xff\x80"), b"\x01\x7f", Outcome.FAIL,
-            "answered with 2 bytes that do not begin as they should: 017f",
+            "answered with 2 bytes that do not begin as they should: '\\x01\\x7f'",
         ),
         (Udp(least=20), b"no", Outcome.FAIL, "answered with 2 bytes, fewer than 20"),
         (Udp(least=2), b"ok", Outcome.PASS, "answered with 2 bytes"),
