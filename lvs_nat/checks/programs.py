@@ -51,13 +51,14 @@ PIDFD: Callable[[int], int] = getattr(os, "pidfd_open", no_pidfd)
 class Programs:
     """All programs that are run for checks; those whose files do not belong to *owners* never.
 
-    pidfd gives a descriptor that becomes readable when a process ends.
+    pidfd gives a descriptor that becomes readable when a process ends.  dying are those that
+    were killed and are not dead yet, each with the one it was run for.
     """
 
     def __init__(self, owners: Collection[int] = ROOT, pidfd: Callable[[int], int] = PIDFD) -> None:
         self._owners = owners
         self._pidfd = pidfd
-        self._dying: dict[int, object] = {}
+        self.dying: dict[int, object] = {}
 
     def run(
         self, who: object, command: Sequence[str], environment: Mapping[str, str], judge: Judge
@@ -66,7 +67,7 @@ class Programs:
         self.bury()
         program = command[0]
         why = distrusted(program, self._owners)
-        if not why and sum(it is who for it in self._dying.values()) >= STUCK:
+        if not why and sum(it is who for it in self.dying.values()) >= STUCK:
             why = f"{program}: {STUCK} were killed and have not ended yet"
         if why:
             return Answer(Outcome.UNKNOWN, why)
@@ -95,14 +96,14 @@ class Programs:
         """End *pid* and its group; it is buried when it is dead, since nothing here may wait."""
         with suppress(ProcessLookupError):
             os.killpg(pid, signal.SIGKILL)
-        self._dying[pid] = who
+        self.dying[pid] = who
         self.bury()
 
     def bury(self) -> None:
         """Take leave of those that have died since they were killed."""
-        for pid in tuple(self._dying):
+        for pid in tuple(self.dying):
             if os.waitpid(pid, os.WNOHANG)[0]:
-                del self._dying[pid]
+                del self.dying[pid]
 
 
 class Running:
