@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable
+import socket
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from lvs_nat.core.health import Outcome, Weight
@@ -48,6 +49,47 @@ class Sentinel(Protocol):
     def close(self) -> None: ...
 
 
+class Watch(Protocol):
+    """Something that tells at once which targets of a kind it is time to ask again.
+
+    Its descriptor, -1 for none, is polled for input; at each event `stirred` is called.
+    """
+
+    def fileno(self) -> int: ...
+
+    def stirred(self) -> Iterable[Target]: ...
+
+    def close(self) -> None: ...
+
+
+class Batch(Protocol):
+    """Many questions asked in one go, through descriptors that all of them share.
+
+    `ask` is called with what prepare returned for each target that is due, and with what
+    names it; `answers` when one of the descriptors has input.  Both return who is answered,
+    and how.  A question that came to its deadline, or was withdrawn, is to be forgotten.
+    """
+
+    def filenos(self) -> Sequence[int]: ...
+
+    def ask(self, asked: Sequence[tuple[Any, Any]]) -> Iterable[tuple[Any, Answer]]: ...
+
+    def answers(self, fd: int) -> Iterable[tuple[Any, Answer]]: ...
+
+    def forget(self, prepared: Any) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class Lent(NamedTuple):
+    """What kinds of check need that only root can open: raw sockets, for SYNs and ICMP."""
+
+    raw: tuple[socket.socket, ...] = ()
+
+
+NOTHING_LENT = Lent()
+
+
 class Kind(NamedTuple):
     """One kind of check.
 
@@ -59,7 +101,8 @@ class Kind(NamedTuple):
     unasked says what the errno of an OSError that either raised means.  overdue, where there is
     one, is asked for the answer when the deadline has passed; it returns None where silence
     means what it means for all kinds.  sentinel makes what watches between probes, from what
-    prepare returned.
+    prepare returned; watch watches for all targets at once.  A kind with a batch is asked
+    through that: it has no use for start, proceed and what they need.
     """
 
     prepare: Callable[[Target], Any]
@@ -68,6 +111,8 @@ class Kind(NamedTuple):
     steps: bool = False
     overdue: Callable[[Any], Answer | None] | None = None
     sentinel: Callable[[Any], Sentinel] | None = None
+    watch: Watch | None = None
+    batch: Batch | None = None
 
 
 def shown(data: bytes, most: int = 60) -> str:

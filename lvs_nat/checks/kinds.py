@@ -7,7 +7,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from types import MappingProxyType
 
-from lvs_nat.checks.kind import Kind
+from lvs_nat.checks.kind import NOTHING_LENT, Kind, Lent
 from lvs_nat.core.questions import CheckKind
 
 # Each module has a KIND, or makes one.
@@ -24,6 +24,7 @@ MODULES: Mapping[CheckKind, str] = MappingProxyType(
         CheckKind.DNS: "dns",
         CheckKind.PING: "ping",
         CheckKind.SCRIPT: "script",
+        CheckKind.FILE: "file",
     }
 )
 # What some are asked by, if it is installed: the Python module, and its package for EL and Fedora.
@@ -42,12 +43,12 @@ def missing(kind: CheckKind) -> str:
     return f"check = {kind.value} needs the Python library {library}: dnf install {package}"
 
 
-def load(kind: CheckKind) -> Kind:
+def load(kind: CheckKind, lent: Lent = NOTHING_LENT) -> Kind:
     """Return how questions of *kind* are asked; raise ImportError where a library is missing.
 
     A module whose questions share something has `kind`, which makes a new one, for KIND.
     """
     module = import_module(f"lvs_nat.checks.{MODULES[kind]}")
-    found = module.KIND if hasattr(module, "KIND") else module.kind()
+    found = module.KIND if hasattr(module, "KIND") else module.kind(lent)
     assert isinstance(found, Kind)
     return found

@@ -10,11 +10,12 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from lvs_nat.checks import kinds
-from lvs_nat.checks.kind import Answer, Sentinel, unasked
+from lvs_nat.checks.kind import NOTHING_LENT, Answer, Batch, Lent, Sentinel, unasked
 from lvs_nat.core import schedule
-from lvs_nat.core.health import Outcome, Verdict, Weight
+from lvs_nat.core.health import Outcome
 from lvs_nat.core.setup import Target
+from lvs_nat.daemon.probe import Probe
+from lvs_nat.daemon.sharing import Sharing
 from lvs_nat.model import Endpoint
 
 # Whatever is due within one slot (seconds) is seen to in one turn.
@@ -24,56 +25,6 @@ SLOT = 0.01
 LATE = 0.05
 # How many answers one call of poll may bring.
 ANSWERS = 1024
-
-
-class Probe:
-    """One target, and all that its next probe depends on.
-
-    wake is the slot at which the engine must look at it again: its deadline while asking is
-    a question under way, else the moment it is due; told is for whoever tells the verdicts.
-    Where its kind cannot be used, barred says why.
-    """
-
-    __slots__ = (
-        "again", "asking", "barred", "began", "due", "events", "kind", "latency", "number",
-        "outcome", "pace", "phase", "round_trip", "sentinel", "target", "times", "told",
-        "told_at", "verdicts", "wake", "weight", "where", "words",
-    )  # fmt: skip
-
-    def __init__(self, target: Target) -> None:
-        self.target = target
-        self.barred = ""
-        self.where: Any = None
-        self.sentinel: Sentinel | None = None
-        try:
-            self.kind = kinds.load(target.check.kind)
-            self.where = self.kind.prepare(target)
-            if self.kind.sentinel:
-                self.sentinel = self.kind.sentinel(self.where)
-        except (ImportError, OSError, ValueError) as error:
-            self.barred = f"this director cannot ask: {error}"
-        self.phase = schedule.phase(target.endpoint)
-        self.number = 0
-        self.pace = schedule.Pace()
-        self.round_trip = 0.0
-        self.asking: Any = None
-        self.events = 0
-        self.again = False
-        self.began = 0.0
-        self.due = 0.0
-        self.wake = -1
-        self.outcome = Outcome.UNKNOWN
-        self.words = ""
-        self.weight: Weight | None = None
-        self.latency = 0.0
-        self.times = 0
-        self.verdicts = 0
-        self.told: Outcome | None = None
-        self.told_at = 0.0
-
-    @property
-    def verdict(self) -> Verdict:
-        return Verdict(self.outcome, self.words, self.latency, self.weight)
 
 
 class Engine:
@@ -90,6 +41,7 @@ class Engine:
         ended: Callable[[Probe, bool], None],
         room: int,
         clock: Callable[[], float] = time.monotonic,
+        lent: Lent = NOTHING_LENT,
     ) -> None:
         self.worst_lag = 0.0
         self.room = room
@@ -101,18 +53,23 @@ class Engine:
         self._asking: dict[int, Probe] = {}
         self._waiting: deque[Probe] = deque()
         self._sentinels: dict[int, Probe] = {}
+        # Who is to be asked in one go, and how many have been and not answered yet.
+        self._due: dict[Batch, list[tuple[Any, Probe]]] = {}
+        self._batched = 0
         # Slots of time: what is to be looked at in each, and a heap of those that exist.
         self._slots: dict[int, list[Probe]] = {}
         self._next: list[int] = []
         self._poll = select.epoll()
+        self._sharing = Sharing(lent, self._poll, self.hasten, self._answered)
 
     @property
     def in_flight(self) -> int:
-        return len(self._asking)
+        return len(self._asking) + self._batched
 
     def close(self) -> None:
         """Withdraw every question and ask no more."""
         self.ask(())
+        self._sharing.close()
         self._poll.close()
 
     def listen(self, fd: int, events: int = select.EPOLLIN) -> None:
@@ -133,7 +90,7 @@ class Engine:
                 probe.number = number
         places = {target: number for number, target in enumerate(targets)}
         for order, target in enumerate(new):
-            self._targets[target] = probe = Probe(target)
+            self._targets[target] = probe = Probe(target, self._sharing.kind)
             probe.number = places[target]
             self._look_at(probe, now + schedule.first(order, len(new), target.check))
         for target, probe in before.items():
@@ -188,7 +145,7 @@ class Engine:
                 self._proceed(probe, events, now)
             elif fd in self._sentinels:
                 self._stirred(self._sentinels[fd])
-            else:
+            elif not self._sharing.sees_to(fd, now):
                 others.append((fd, events))
         return others
 
@@ -201,6 +158,13 @@ class Engine:
         if sentinel.fileno() != fd:  # closed, so the poll has forgotten it
             del self._sentinels[fd]
         self._attend(probe)
+
+    def _full(self) -> bool:
+        return len(self._asking) + len(self._sentinels) >= self.room
+
+    def _affords(self, sentinel: Sentinel) -> bool:
+        """Say whether it may open a descriptor: at least half of the room is for questions."""
+        return sentinel.fileno() >= 0 or len(self._sentinels) < self.room // 2
 
     def _attend(self, probe: Probe) -> None:
         """See that the descriptor of the probe's sentinel is polled, if it has one."""
@@ -231,10 +195,12 @@ class Engine:
                     self._overdue(probe, now, late)
                 else:
                     self._begin(probe, now)
-        while self._waiting and len(self._asking) < self.room:
+        while self._waiting and not self._full():
             probe = self._waiting.popleft()
             if probe.wake == 0:
                 self._begin(probe, now)
+        if self._due:
+            self._ask_together()
 
     def _look_at(self, probe: Probe, when: float) -> None:
         probe.due = when
@@ -247,13 +213,16 @@ class Engine:
             probes.append(probe)
 
     def _begin(self, probe: Probe, now: float) -> None:
-        if len(self._asking) >= self.room:
+        if self._full():
             probe.wake = 0
             self._waiting.append(probe)
             return
         probe.began = self._clock()
         if probe.barred:
             self._end(probe, Answer(Outcome.UNKNOWN, probe.barred), now, now)
+            return
+        if probe.kind.batch:
+            self._due.setdefault(probe.kind.batch, []).append((probe.where, probe))
             return
         try:
             asking = probe.kind.start(probe.where)
@@ -273,6 +242,23 @@ class Engine:
         self._asking[fd] = probe
         probe.events = asking.events if probe.kind.steps else select.EPOLLOUT
         self._poll.register(fd, probe.events)
+
+    def _ask_together(self) -> None:
+        """Ask those that are due, of each batch in one go."""
+        due, self._due = self._due, {}
+        for batch, asked in due.items():
+            self._batched += len(asked)
+            for _, probe in asked:
+                probe.asking = batch
+                patience = schedule.patience(probe.pace, probe.target.check, probe.round_trip)
+                self._look_at(probe, probe.began + patience)
+            self._answered(batch.ask(asked), self._clock())
+
+    def _answered(self, answers: Iterable[tuple[Any, Answer]], now: float) -> None:
+        for probe, answer in answers:
+            probe.asking = None
+            self._batched -= 1
+            self._end(probe, answer, now, now)
 
     def _proceed(self, probe: Probe, events: int, now: float) -> None:
         try:
@@ -304,10 +290,15 @@ class Engine:
 
     def _give_up(self, probe: Probe) -> None:
         """Close the question under way, if there is one; the poll forgets it by itself."""
-        if probe.asking is not None:
+        if probe.asking is None:
+            return
+        if probe.kind.batch:
+            probe.kind.batch.forget(probe.where)
+            self._batched -= 1
+        else:
             del self._asking[probe.asking.fileno()]
             probe.asking.close()
-            probe.asking = None
+        probe.asking = None
 
     def _end(self, probe: Probe, answer: Answer, ended: float, now: float) -> None:
         """Take *answer* for the verdict of the probe that ended at *ended*; set the next."""
@@ -318,7 +309,7 @@ class Engine:
         probe.latency = ended - probe.began
         if outcome is Outcome.PASS:
             probe.round_trip = schedule.smoothed(probe.round_trip, probe.latency)
-            if probe.sentinel:
+            if probe.sentinel and self._affords(probe.sentinel):
                 probe.sentinel.passed()
                 self._attend(probe)
         alike = outcome is probe.outcome or (

@@ -15,7 +15,8 @@ from contextlib import suppress
 from lvs_nat.core import wire
 from lvs_nat.core.orders import Hearing
 from lvs_nat.core.setup import Target
-from lvs_nat.daemon.engine import Engine, Probe
+from lvs_nat.daemon.engine import Engine
+from lvs_nat.daemon.probe import Probe
 
 # The spawner hears from a prober that is well this often (seconds).
 BEAT = 1.0

@@ -40,7 +40,7 @@ def run(folder):
         program = written(folder / "check", "#!/bin/sh", *lines)
         arguments = question.pop("arguments", ())
         asked = Script((str(program), *arguments), **question)
-        return ask(asked, endpoint, seconds, kind=script.kind(by or Programs(OURS)))
+        return ask(asked, endpoint, seconds, kind=script.kind(programs=by or Programs(OURS)))
 
     return run
 
@@ -148,7 +148,7 @@ def test_ldirectords_scripts_get_the_arguments_they_know(run, virtual, endpoint,
 def test_the_environment_is_small_and_fixed(folder, monkeypatch, virtual, names):
     monkeypatch.setenv("LD_PRELOAD", "")
     question = Script((os.path.realpath("/usr/bin/env"), "-0"), virtual=virtual)
-    answer = ask(question, RS, 5.0, kind=script.kind(Programs(OURS)))
+    answer = ask(question, RS, 5.0, kind=script.kind(programs=Programs(OURS)))
     told = [f"LVS_NAT_{name}" for name in names.split()]
     told += ["LVS_NAT_ADDRESS=192.0.2.10", "LVS_NAT_PORT=8080", "LVS_NAT_TIMEOUT=5"]
 
@@ -161,7 +161,7 @@ def test_nothing_of_the_prober_is_inherited(run, folder):
         fd = str(ours.fileno())
         listing = ask(
             Script((os.path.realpath("/bin/ls"), "-m", "/proc/self/fd")),
-            RS, kind=script.kind(Programs(OURS)),
+            RS, kind=script.kind(programs=Programs(OURS)),
         ).words.split(", ")  # fmt: skip
     answer = run(
         "set -- $(cat /proc/$$/stat); [ $6 = $$ ] && own=session",
@@ -222,7 +222,7 @@ def test_a_program_that_closes_its_output_keeps_nobody_awake(run, folder):
         return programs.Running.proceed(asking, events)
 
     quiet = written(folder / "quiet", "#!/bin/sh", "exec >&- 2>&-; sleep 0.3")
-    counted = script.kind(Programs(OURS))._replace(proceed=proceed)
+    counted = script.kind(programs=Programs(OURS))._replace(proceed=proceed)
 
     assert ask(Script((str(quiet),)), RS, kind=counted) == (Outcome.PASS, "status 0", None)
     assert len(turns) <= 3
@@ -242,13 +242,13 @@ def test_a_program_that_dies_of_a_signal_says_nothing_of_the_server(run, watched
 )
 def test_a_program_that_cannot_be_run_is_our_own_fault(folder, text, words):
     program = written(folder / "check", text)
-    answer = ask(Script((str(program),)), RS, kind=script.kind(Programs(OURS)))
+    answer = ask(Script((str(program),)), RS, kind=script.kind(programs=Programs(OURS)))
 
     assert answer == (Outcome.UNKNOWN, f"{program} {words}", None)
 
 
 def test_a_program_that_comes_back_is_asked_again(folder):
-    kind = script.kind(Programs(OURS))
+    kind = script.kind(programs=Programs(OURS))
     path = folder / "check"
     question = Script((str(path),))
     missing = Answer(Outcome.UNKNOWN, f"{path}: no such file or directory")
@@ -266,7 +266,7 @@ def test_want_of_descriptors_is_our_own_fault():
     used = len(os.listdir("/proc/self/fd"))
     resource.setrlimit(resource.RLIMIT_NOFILE, (used, hard))
     try:
-        answer = ask(Script(("/bin/true",)), RS, kind=script.kind(Programs(OURS)))
+        answer = ask(Script(("/bin/true",)), RS, kind=script.kind(programs=Programs(OURS)))
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 

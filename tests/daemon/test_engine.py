@@ -7,6 +7,7 @@ from contextlib import contextmanager
 import pytest
 
 from lvs_nat.core.health import Outcome
+from lvs_nat.core.questions import Idle
 from lvs_nat.core.schedule import CONFIRM, SHORTEST
 from lvs_nat.core.setup import Check, Target
 from lvs_nat.daemon.engine import LATE, SLOT, Engine
@@ -218,3 +219,15 @@ def test_no_more_questions_than_there_is_room_for_are_under_way(silent):
 
     assert most == 3
     assert {target for _, target, *_ in world.seen} == set(slow)
+
+
+def test_watching_leaves_half_of_the_room_for_questions():
+    check = Check(Idle(), interval=1.0, timeout=0.8)
+    with serving(("0.0.0.0", 0)) as everywhere, World(room=8) as world:
+        port = everywhere.endpoint.port
+        targets = [Target(at(f"127.1.0.{n}:{port}"), check) for n in range(20)]
+        world.engine.ask(targets)
+        world.wait(3.0)
+
+    assert {target for _, target, *_ in world.seen} == set(targets)
+    assert {outcome for _, _, outcome, _ in world.seen} == {Outcome.PASS}
