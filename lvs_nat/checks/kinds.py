@@ -25,6 +25,7 @@ MODULES: Mapping[CheckKind, str] = MappingProxyType(
         CheckKind.PING: "ping",
         CheckKind.SCRIPT: "script",
         CheckKind.FILE: "file",
+        CheckKind.AGENT: "agent",
     }
 )
 # What some are asked by, if it is installed: the Python module, and its package for EL and Fedora.
