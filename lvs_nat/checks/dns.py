@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-import select
+from functools import partial
 from typing import NamedTuple, Union
 
 from lvs_nat.checks import sockets, stream
-from lvs_nat.checks.kind import Answer, Kind, judge
+from lvs_nat.checks.datagrams import LONGEST, Datagrams, unanswered
+from lvs_nat.checks.kind import Answer, Kind
 from lvs_nat.core.health import Outcome
 from lvs_nat.core.questions import Dns
 from lvs_nat.core.setup import Target
@@ -26,7 +27,6 @@ except ImportError as error:
 
 TORN = Answer(Outcome.FAIL, "the connection ended before its answer was whole")
 HEADER = 12  # bytes before the question (RFC 1035, 4.1.1)
-LONGEST = 65535
 # Who reports one of these may leave the question out: he has not understood it, or not looked.
 CURT = frozenset({dns.rcode.FORMERR, dns.rcode.SERVFAIL, dns.rcode.NOTIMP, dns.rcode.REFUSED})
 _LETTERS = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
@@ -69,7 +69,10 @@ def _rdata(text: str, kind: dns.rdatatype.RdataType) -> dns.rdata.Rdata:
 
 def start(plan: Plan) -> Asking:
     """Send the question, or begin to."""
-    return _over_tcp(plan) if plan.tcp else Datagrams(plan)
+    if plan.tcp:
+        return _over_tcp(plan)
+    message = shuffled(plan)
+    return Datagrams(plan.towards, message, partial(_heard, plan, message))
 
 
 def shuffled(plan: Plan) -> bytes:
@@ -85,43 +88,15 @@ def shuffled(plan: Plan) -> bytes:
     return bytes(message)
 
 
-class Datagrams:
-    """A question over UDP; what answers another one is not listened to."""
-
-    events = select.EPOLLIN
-
-    def __init__(self, plan: Plan) -> None:
-        self._plan = plan
-        self._asked = shuffled(plan)
-        self._socket = sockets.datagram(plan.towards, self._asked)
-        self._strange = ""
-
-    def fileno(self) -> int:
-        return self._socket.fileno()
-
-    def close(self) -> None:
-        self._socket.close()
-
-    def proceed(self, events: int) -> Answer | Asking | None:
-        """Return the answer; where it was cut short, the same question over TCP."""
-        try:
-            received = self._socket.recv(LONGEST)
-        except BlockingIOError:
-            return None
-        except OSError as error:
-            return judge(error.errno or 0)
-        read = _read(received, self._asked)
-        if isinstance(read, str):
-            self._strange = read
-            return None
-        cut = read.flags & dns.flags.TC and self._plan.answer is not None
-        if cut and read.rcode() == self._plan.rcode:
-            return _over_tcp(self._plan)
-        return judged(read, self._plan)
-
-    def overdue(self) -> Answer | None:
-        """Return what is to be said of answers that were none."""
-        return unanswered(self._strange) if self._strange else None
+def _heard(plan: Plan, asked: bytes, received: bytes) -> Answer | Asking | str:
+    """Return the answer; where it was cut short, the same question over TCP."""
+    read = _read(received, asked)
+    if isinstance(read, str):
+        return read
+    cut = read.flags & dns.flags.TC and plan.answer is not None
+    if cut and read.rcode() == plan.rcode:
+        return _over_tcp(plan)
+    return judged(read, plan)
 
 
 class Dialogue:
@@ -152,11 +127,6 @@ Asking = Union[Datagrams, stream.Stream]
 
 def _over_tcp(plan: Plan) -> stream.Stream:
     return stream.start(stream.Line(plan.towards, lambda: Dialogue(plan), 2 + LONGEST))
-
-
-def unanswered(what: str) -> Answer:
-    """Return the answer where nothing but *what* has come."""
-    return Answer(Outcome.FAIL, f"no answer to the question, but {what}")
 
 
 def _read(received: bytes, asked: bytes) -> dns.message.Message | str:

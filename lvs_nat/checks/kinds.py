@@ -26,6 +26,7 @@ MODULES: Mapping[CheckKind, str] = MappingProxyType(
         CheckKind.SCRIPT: "script",
         CheckKind.FILE: "file",
         CheckKind.AGENT: "agent",
+        CheckKind.RADIUS: "radius",
     }
 )
 # What some are asked by, if it is installed: the Python module, and its package for EL and Fedora.
