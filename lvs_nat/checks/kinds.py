@@ -32,6 +32,7 @@ MODULES: Mapping[CheckKind, str] = MappingProxyType(
 # What some are asked by, if it is installed: the Python module, and its package for EL and Fedora.
 LIBRARIES: Mapping[CheckKind, tuple[str, str]] = MappingProxyType(
     {
+        CheckKind.DNS: ("dns", "python3-dns"),
         CheckKind.GRPC: ("h2", "python3-h2"),
     }
 )

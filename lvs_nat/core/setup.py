@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import NamedTuple
@@ -183,6 +183,13 @@ class Setup:
     own: Own = Own.TABLE
     drift: Drift = Drift.ADOPT
     sysctl: bool = True
+
+    def checks(self) -> Iterator[Check]:
+        """Yield every check that something may be asked by."""
+        for service in (self.default, *self.services.values()):
+            yield from service.checks
+            for checks in service.servers.values():
+                yield from checks
 
     def service(self, name: ServiceName) -> ServiceSetup:
         return self.services.get(name, self.default)

@@ -218,8 +218,8 @@ class Engine:
             self._waiting.append(probe)
             return
         probe.began = self._clock()
-        if probe.barred:
-            self._end(probe, Answer(Outcome.UNKNOWN, probe.barred), now, now)
+        if probe.kind is None and (cannot := probe.prepare()):
+            self._end(probe, cannot, probe.began, now)
             return
         if probe.kind.batch:
             self._due.setdefault(probe.kind.batch, []).append((probe.where, probe))

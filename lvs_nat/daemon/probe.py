@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from lvs_nat.checks.kind import Kind, Sentinel
+from lvs_nat.checks.kind import Answer, Kind, Sentinel, unasked
 from lvs_nat.core import schedule
 from lvs_nat.core.health import Outcome, Verdict, Weight
 from lvs_nat.core.questions import CheckKind
@@ -17,27 +17,21 @@ class Probe:
 
     wake is the slot at which the engine must look at it again: its deadline while asking is
     a question under way, else the moment it is due; told is for whoever tells the verdicts.
-    Where its kind cannot be used, barred says why.
+    kind is None until it is first asked, as what it needs may be missing or not be had now.
     """
 
     __slots__ = (
-        "again", "asking", "barred", "began", "due", "events", "kind", "latency", "number",
+        "_load", "again", "asking", "began", "due", "events", "kind", "latency", "number",
         "outcome", "pace", "phase", "round_trip", "sentinel", "target", "times", "told",
         "told_at", "verdicts", "wake", "weight", "where", "words",
     )  # fmt: skip
 
     def __init__(self, target: Target, load: Callable[[CheckKind], Kind]) -> None:
         self.target = target
-        self.barred = ""
+        self._load = load
+        self.kind: Any = None
         self.where: Any = None
         self.sentinel: Sentinel | None = None
-        try:
-            self.kind = load(target.check.kind)
-            self.where = self.kind.prepare(target)
-            if self.kind.sentinel:
-                self.sentinel = self.kind.sentinel(self.where)
-        except (ImportError, OSError, ValueError) as error:
-            self.barred = f"this director cannot ask: {error}"
         self.phase = schedule.phase(target.endpoint)
         self.number = 0
         self.pace = schedule.Pace()
@@ -56,6 +50,19 @@ class Probe:
         self.verdicts = 0
         self.told: Outcome | None = None
         self.told_at = 0.0
+
+    def prepare(self) -> Answer | None:
+        """Make the question ready to be asked; return why it cannot be, if so."""
+        try:
+            kind = self._load(self.target.check.kind)
+            self.where = kind.prepare(self.target)
+            self.sentinel = kind.sentinel(self.where) if kind.sentinel else None
+        except OSError as error:
+            return unasked(error.errno or 0)
+        except (ImportError, ValueError) as error:
+            return Answer(Outcome.UNKNOWN, f"this director cannot ask: {error}")
+        self.kind = kind
+        return None
 
     @property
     def verdict(self) -> Verdict:

@@ -6,6 +6,7 @@ import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
+from lvs_nat.checks import kinds
 from lvs_nat.core import config, rules
 from lvs_nat.core.setup import Setup
 from lvs_nat.daemon.paths import Paths
@@ -58,7 +59,16 @@ def settings(paths: Paths) -> tuple[Setup, str]:
     if not (paths.config_given or paths.config.exists()):
         return Setup(), ""
     text = files.read_text(paths.config)
-    return config.parse(text, str(paths.config)), text
+    setup = config.parse(text, str(paths.config))
+    if problems := [Problem(str(paths.config), 0, what) for what in _missing(setup)]:
+        raise ConfigError(problems)
+    return setup, text
+
+
+def _missing(setup: Setup) -> list[str]:
+    """Return what must be installed before all of *setup* can be asked."""
+    asked = {check.kind for check in setup.checks()}
+    return list(filter(None, map(kinds.missing, sorted(asked, key=str))))
 
 
 def read_rules(path: Path) -> str:
