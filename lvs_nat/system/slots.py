@@ -1,0 +1,72 @@
+"""The table that we share with the filter in the kernel: whom it watches, what it has seen.
+
+It is memory, written without a system call.  So it can be written when all privilege is given
+up, which bpf(2) cannot do before Linux 5.19.  Each real server has a slot in one of the two
+buckets that its key names.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Collection
+
+from lvs_nat.model import Endpoint
+from lvs_nat.system import filters
+
+SIZE = filters.BUCKETS * filters.BUCKET
+_WORD = struct.Struct("@Q")
+_NS = 1e-9
+
+
+class Slots:
+    """Endpoints and what is known of each.  *memory* has SIZE bytes, all 0."""
+
+    def __init__(self, memory: memoryview) -> None:
+        self._memory = memory
+        self._places: dict[Endpoint, int] = {}
+
+    def watch(self, endpoints: Collection[Endpoint]) -> frozenset[Endpoint]:
+        """Watch *endpoints* and nobody else; return those that there was no room for.
+
+        Of those that stay nothing is forgotten.
+        """
+        wanted = frozenset(endpoints)
+        for endpoint in self._places.keys() - wanted:
+            self._write(self._places.pop(endpoint) + filters.KEY, 0)
+        for endpoint in wanted - self._places.keys():
+            key = filters.key(endpoint.address.packed, endpoint.port)
+            place = self._free(key)
+            if place is not None:
+                self._memory[place : place + filters.SLOT] = bytes(filters.SLOT)
+                self._write(place + filters.KEY, key)
+                self._places[endpoint] = place
+        return wanted - self._places.keys()
+
+    def heard(self, endpoint: Endpoint) -> float | None:
+        """Return when *endpoint* was last heard, in seconds of time.monotonic; 0.0 for never.
+
+        None says that it is not watched.
+        """
+        place = self._places.get(endpoint)
+        return None if place is None else self._read(place + filters.HEARD) * _NS
+
+    def round_trip(self, endpoint: Endpoint) -> float:
+        """Return the seconds that *endpoint* takes to answer a SYN; 0.0 if not known."""
+        place = self._places.get(endpoint)
+        return 0.0 if place is None else self._read(place + filters.ROUND_TRIP) * _NS
+
+    def _free(self, key: int) -> int | None:
+        """Return the place of a free slot in the emptier one of the key's buckets."""
+        found = []
+        for bucket in filters.buckets(key):
+            start = bucket * filters.BUCKET
+            places = range(start, start + filters.BUCKET, filters.SLOT)
+            found.append([place for place in places if not self._read(place + filters.KEY)])
+        best = max(found, key=len)
+        return best[0] if best else None
+
+    def _read(self, place: int) -> int:
+        return int(_WORD.unpack_from(self._memory, place)[0])
+
+    def _write(self, place: int, value: int) -> None:
+        _WORD.pack_into(self._memory, place, value)

@@ -1,0 +1,78 @@
+"""The table shared with the filter, on plain memory."""
+
+import pytest
+
+from lvs_nat.system import filters
+from lvs_nat.system.slots import SIZE, Slots
+from tests.builders import at
+
+A, B, C = at("192.168.122.10:80"), at("192.168.122.20:80"), at("[fd00::20]:80")
+MANY = [at(f"10.{n >> 12}.{n >> 4 & 255}.{n & 15}:80") for n in range(10_000)]
+
+
+@pytest.fixture
+def memory():
+    return memoryview(bytearray(SIZE))
+
+
+def keys(memory):
+    """Return the keys that the filter would find."""
+    return {key for key in memory.cast("Q")[:: filters.SLOT // 8] if key}
+
+
+def key(endpoint):
+    return filters.key(endpoint.address.packed, endpoint.port)
+
+
+def written(memory, slots, endpoint, word, value):
+    """Let the filter write *value* into a word of the slot of *endpoint*."""
+    (place,) = [
+        place
+        for bucket in filters.buckets(key(endpoint))
+        for place in range(bucket * filters.BUCKET, (bucket + 1) * filters.BUCKET, filters.SLOT)
+        if memory[place : place + 8].cast("Q")[0] == key(endpoint)
+    ]
+    memory[place + word : place + word + 8].cast("Q")[0] = value
+
+
+def test_the_watched_are_found_under_their_keys_and_nobody_else(memory):
+    slots = Slots(memory)
+    assert slots.watch([A, B, C]) == frozenset()
+    assert keys(memory) == {key(A), key(B), key(C)}
+
+    slots.watch([B])
+    assert keys(memory) == {key(B)}
+
+
+def test_of_those_that_stay_nothing_is_forgotten_and_of_those_that_return_all(memory):
+    slots = Slots(memory)
+    slots.watch([A, B])
+    for endpoint in (A, B):
+        written(memory, slots, endpoint, filters.HEARD, 2_500_000_000)
+        written(memory, slots, endpoint, filters.ROUND_TRIP, 60_000_000)
+    slots.watch([B])
+    slots.watch([A, B])
+
+    assert (slots.heard(A), slots.round_trip(A)) == (0.0, 0.0)
+    assert slots.heard(B) == pytest.approx(2.5)
+    assert slots.round_trip(B) == pytest.approx(0.06)
+
+
+def test_of_those_that_are_not_watched_nothing_is_known(memory):
+    assert Slots(memory).heard(A) is None
+    assert Slots(memory).round_trip(A) == 0.0
+
+
+def test_there_is_room_for_10_000_servers(memory):
+    assert Slots(memory).watch(MANY) == frozenset()
+    assert keys(memory) == {key(endpoint) for endpoint in MANY}
+
+
+def test_those_without_room_are_told_and_watched_once_there_is_some(memory):
+    crowd = [at(f"10.9.{n >> 8}.{n & 255}:443") for n in range(filters.BUCKETS * filters.SLOTS + 1)]
+    slots = Slots(memory)
+    left_out = slots.watch(crowd)
+
+    assert left_out
+    assert keys(memory) == {key(endpoint) for endpoint in set(crowd) - left_out}
+    assert slots.watch(left_out) == frozenset()
