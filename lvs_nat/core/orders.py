@@ -1,7 +1,8 @@
 """What the director orders of its prober, as records of one datagram each.
 
 An order is a number of records of one generation: one for each check that is asked, then
-those that name the targets.  The prober obeys once it has them all.
+those that name the targets.  The prober obeys once it has them all.  A haste is one record, and
+no more than a hint.
 """
 
 from __future__ import annotations
@@ -19,6 +20,9 @@ from lvs_nat.model import Endpoint
 _CHECK = struct.Struct("=cII")  # kind, generation, number
 _ORDER = struct.Struct("=cIII")  # kind, generation, targets in all, number of the first here
 _TARGET = struct.Struct("=B?16sHI")  # version, path, address, port, number of the check
+_HASTE = struct.Struct("=cI")  # kind, generation; then the targets' numbers
+_NUMBER = struct.Struct("=I")
+HASTE = b"N"  # how a haste begins; an order begins otherwise
 
 
 class CheckNamed(NamedTuple):
@@ -42,6 +46,13 @@ class Part(NamedTuple):
 
 
 Order = Union[CheckNamed, Part]
+
+
+class Haste(NamedTuple):
+    """Targets, by their numbers in an order of that generation, that are to be asked at once."""
+
+    generation: int
+    numbers: tuple[int, ...]
 
 
 def pack(generation: int, targets: Sequence[Target]) -> Iterator[bytes]:
@@ -95,6 +106,24 @@ def _targets(entries: bytes) -> Iterator[tuple[Endpoint, bool, int]]:
     for version, path, packed, port, number in _TARGET.iter_unpack(entries):
         address = IPv6Address(packed) if version == 6 else IPv4Address(packed[:4])
         yield Endpoint(address, port), path, number
+
+
+def pack_haste(generation: int, numbers: Sequence[int]) -> bytes:
+    """Return the record of a haste, with as many of *numbers* as it can hold."""
+    numbers = numbers[: (RECORD - _HASTE.size) // _NUMBER.size]
+    return _HASTE.pack(HASTE, generation) + b"".join(map(_NUMBER.pack, numbers))
+
+
+def unpack_haste(record: bytes) -> Haste:
+    """Read a record that `pack_haste` made; raise ValueError for anything else."""
+    try:
+        kind, generation = _HASTE.unpack_from(record)
+        numbers = tuple(number for (number,) in _NUMBER.iter_unpack(record[_HASTE.size :]))
+    except struct.error as error:
+        raise ValueError(f"not a haste: {error}") from error
+    if kind != HASTE:
+        raise ValueError("not a haste")
+    return Haste(generation, numbers)
 
 
 class Hearing:

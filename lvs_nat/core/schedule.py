@@ -56,9 +56,13 @@ def follow(pace: Pace, outcome: Outcome, check: Check) -> Pace:
     return Pace(pace.well, pace.streak + 1)
 
 
-def patience(pace: Pace, check: Check, round_trip: float) -> float:
-    """Return how many seconds the next probe may take; round_trip is 0 while not known."""
-    if pace.well and pace.streak and round_trip:
+def patience(pace: Pace, check: Check, round_trip: float, suspected: bool = False) -> float:
+    """Return how many seconds the next probe may take; round_trip is 0 while not known.
+
+    A server that is *suspected*, for what its clients' packets tell, has used up a part of our
+    patience before it is asked.
+    """
+    if pace.well and (pace.streak or suspected) and round_trip:
         return min(check.timeout, max(SHORTEST, TRIPS * round_trip))
     return check.timeout
 
@@ -69,7 +73,13 @@ def smoothed(round_trip: float, sample: float) -> float:
 
 
 def due(
-    pace: Pace, outcome: Outcome, check: Check, phase: float, began: float, now: float
+    pace: Pace,
+    outcome: Outcome,
+    check: Check,
+    phase: float,
+    began: float,
+    now: float,
+    suspected: bool = False,
 ) -> float:
     """Return when a target is asked again, the probe that began at *began* having ended *now*.
 
@@ -80,7 +90,7 @@ def due(
         interval = check.interval if pace.well else check.down_interval or check.interval
         moment = phase * interval
         return ((now - moment) // interval + 1.0) * interval + moment
-    if outcome is Outcome.REFUSED and pace.well and pace.streak == 1:
+    if (suspected or outcome is Outcome.REFUSED) and pace.well and pace.streak == 1:
         return now + min(CONFIRM, check.fast)
     return max(now, began + min(check.fast, check.interval))
 

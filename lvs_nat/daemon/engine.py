@@ -114,6 +114,28 @@ class Engine:
         """Ask now whatever is asked of *endpoint*."""
         self.hasten([target for target in self._targets if target.endpoint == endpoint])
 
+    def suspect(self, targets: Iterable[Target]) -> None:
+        """Ask *targets* now, and impatiently: something says that they may have failed.
+
+        That may be said over and over: it is heard once in a target's `fast` at most.  Those of
+        which failures are counted already, or that are down, keep their schedule.
+        """
+        now = self._clock()
+        for target in targets:
+            probe = self._targets.get(target)
+            if probe is None or not probe.pace.well or probe.pace.streak or probe.wake <= 0:
+                continue
+            probe.suspected = True
+            if probe.asking is None:
+                soon = max(now, probe.suspected_at + target.check.fast)
+            else:
+                soon = max(now, probe.began + probe.patience)
+            if soon >= probe.due:
+                continue
+            if probe.asking is None:
+                probe.suspected_at = soon
+            self._look_at(probe, soon)
+
     def turn(self, longest: float) -> list[tuple[int, int]]:
         """Wait for an answer or a due moment, at most *longest* seconds, and see to it.
 
@@ -232,9 +254,7 @@ class Engine:
             self._end(probe, asking, self._clock(), now)
             return
         self._wait_for(probe, asking)
-        check = probe.target.check
-        patience = schedule.patience(probe.pace, check, probe.round_trip)
-        self._look_at(probe, probe.began + patience)
+        self._look_at(probe, probe.began + probe.patience)
 
     def _wait_for(self, probe: Probe, asking: Any) -> None:
         probe.asking = asking
@@ -250,8 +270,7 @@ class Engine:
             self._batched += len(asked)
             for _, probe in asked:
                 probe.asking = batch
-                patience = schedule.patience(probe.pace, probe.target.check, probe.round_trip)
-                self._look_at(probe, probe.began + patience)
+                self._look_at(probe, probe.began + probe.patience)
             self._answered(batch.ask(asked), self._clock())
 
     def _answered(self, answers: Iterable[tuple[Any, Answer]], now: float) -> None:
@@ -320,9 +339,9 @@ class Engine:
         before, probe.pace = probe.pace, schedule.follow(probe.pace, outcome, check)
         reweighed = weight != probe.weight
         probe.outcome, probe.words, probe.weight = outcome, words, weight
-        self._look_at(
-            probe, schedule.due(probe.pace, outcome, check, probe.phase, probe.began, now)
-        )
+        paced = (probe.pace, outcome, check, probe.phase, probe.began, now, probe.suspected)
+        self._look_at(probe, schedule.due(*paced))
+        probe.suspected = probe.suspected and probe.pace.counting
         # The director may have counted before this prober came: what confirms a first verdict
         # is news as well.
         probe.verdicts += 1

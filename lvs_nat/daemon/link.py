@@ -7,7 +7,7 @@ import select
 import socket
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Union
@@ -86,6 +86,8 @@ class Link:
         # What numbers meant in earlier orders, until the prober has taken up a later one.
         self._asked: dict[int, tuple[Target, ...]] = {0: ()}
         self._wanted: frozenset[Target] = frozenset()
+        # By target, in the last order; filled when it is first needed.
+        self._numbers: dict[Target, int] = {}
         self._heard = 0
         self._nonsense = 0
         self._quiet_until = 0.0
@@ -104,9 +106,22 @@ class Link:
         self._generation += 1
         self._asked[self._generation] = asked
         self._wanted = frozenset(asked)
+        self._numbers = {}
         self._order = tuple(orders.pack(self._generation, asked))
         if self._greeted:
             self._send_order()
+
+    def hasten(self, targets: Iterable[Target]) -> None:
+        """Have *targets* asked at once; no more than a hint, lost where the line has no room."""
+        if self._unsent or not self._greeted:
+            return  # what the prober does not know yet it asks at once anyway
+        if not self._numbers:
+            asked = self._asked[self._generation]
+            self._numbers = {who: number for number, who in enumerate(asked)}
+        numbers = [self._numbers[who] for who in targets if who in self._numbers]
+        if numbers:
+            with suppress(OSError):
+                self._line.send(orders.pack_haste(self._generation, numbers))
 
     def events(self) -> tuple[Event, ...]:
         """Return what has happened since the last call.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -18,12 +19,13 @@ class Probe:
     wake is the slot at which the engine must look at it again: its deadline while asking is
     a question under way, else the moment it is due; told is for whoever tells the verdicts.
     kind is None until it is first asked, as what it needs may be missing or not be had now.
+    suspected says that it is asked for a suspicion, and suspected_at when it last was.
     """
 
     __slots__ = (
         "_load", "again", "asking", "began", "due", "events", "kind", "latency", "number",
-        "outcome", "pace", "phase", "round_trip", "sentinel", "target", "times", "told",
-        "told_at", "verdicts", "wake", "weight", "where", "words",
+        "outcome", "pace", "phase", "round_trip", "sentinel", "suspected", "suspected_at",
+        "target", "times", "told", "told_at", "verdicts", "wake", "weight", "where", "words",
     )  # fmt: skip
 
     def __init__(self, target: Target, load: Callable[[CheckKind], Kind]) -> None:
@@ -42,6 +44,8 @@ class Probe:
         self.began = 0.0
         self.due = 0.0
         self.wake = -1
+        self.suspected = False
+        self.suspected_at = -math.inf
         self.outcome = Outcome.UNKNOWN
         self.words = ""
         self.weight: Weight | None = None
@@ -63,6 +67,11 @@ class Probe:
             return Answer(Outcome.UNKNOWN, f"this director cannot ask: {error}")
         self.kind = kind
         return None
+
+    @property
+    def patience(self) -> float:
+        """How many seconds the question may take."""
+        return schedule.patience(self.pace, self.target.check, self.round_trip, self.suspected)
 
     @property
     def verdict(self) -> Verdict:

@@ -12,8 +12,7 @@ import traceback
 from collections.abc import Sequence
 from contextlib import suppress
 
-from lvs_nat.core import wire
-from lvs_nat.core.orders import Hearing
+from lvs_nat.core import orders, wire
 from lvs_nat.core.setup import Target
 from lvs_nat.daemon.engine import Engine
 from lvs_nat.daemon.probe import Probe
@@ -60,7 +59,8 @@ class Prober:
         self._beat = beat
         self._engine = Engine(self._ended, _room())
         self._generation = 0
-        self._hearing = Hearing()
+        self._hearing = orders.Hearing()
+        self._asked: Sequence[Target] = ()
         self._untold: dict[Probe, None] = {}
         self._news = False
         self.blocked = False
@@ -112,17 +112,25 @@ class Prober:
             return
         if not record:
             raise EOFError
+        if record.startswith(orders.HASTE):
+            self._hasten(orders.unpack_haste(record))
+            return
         order = self._hearing.take(record)
         if order is not None:
             self._obey(*order)
 
     def _obey(self, generation: int, targets: Sequence[Target]) -> None:
         # What is still untold is told under the new numbers.
-        self._generation = generation
+        self._generation, self._asked = generation, targets
         self._engine.ask(targets)
         self._untold = {probe: None for probe in self._untold if probe.wake >= 0}
         gc.collect()
         gc.freeze()  # thousands of lasting objects need not be walked again
+
+    def _hasten(self, haste: orders.Haste) -> None:
+        if haste.generation == self._generation:
+            numbers = (number for number in haste.numbers if number < len(self._asked))
+            self._engine.suspect(self._asked[number] for number in numbers)
 
     def _ended(self, probe: Probe, news: bool) -> None:
         if news:

@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from lvs_nat.core import orders
 from lvs_nat.core.questions import Http, Tls, Verify
 from lvs_nat.core.setup import Check, Target, Way
+from lvs_nat.core.wire import RECORD
 from lvs_nat.model import Endpoint
 from tests.builders import at
 
@@ -64,3 +65,28 @@ def test_nonsense_is_an_error_or_an_order_and_nothing_else(record):
         assert isinstance(orders.unpack(record), (orders.CheckNamed, orders.Part))
     except ValueError:
         return
+
+
+@pytest.mark.parametrize("numbers", [(), (0,), (3, 1, 2**32 - 1)])
+def test_a_haste_arrives_as_it_was_said(numbers):
+    record = orders.pack_haste(7, numbers)
+
+    assert record.startswith(orders.HASTE)
+    assert orders.unpack_haste(record) == orders.Haste(7, numbers)
+
+
+def test_a_haste_has_no_more_targets_than_fit_into_a_record():
+    record = orders.pack_haste(7, range(100_000))
+
+    assert len(record) <= RECORD
+    assert orders.unpack_haste(record).numbers[:3] == (0, 1, 2)
+
+
+@pytest.mark.parametrize("record", [b"", b"N", b"N\1\0\0\0\1", b"T\1\0\0\0\1\0\0\0"])
+def test_a_malformed_haste_is_refused(record):
+    with pytest.raises(ValueError, match="not a haste"):
+        orders.unpack_haste(record)
+
+
+def test_an_order_is_no_haste():
+    assert not any(record.startswith(orders.HASTE) for record in orders.pack(1, MANY))

@@ -83,6 +83,16 @@ def test_the_next_probe_is_due(letters, ended, moment):
 
 
 @pytest.mark.parametrize(
+    "letters, pause",
+    [("+", 1.0), ("+-", CONFIRM), ("+x", CONFIRM), ("+--", 0.2), ("+---", 1.0), ("+---+", 0.2)],
+)
+def test_the_failure_of_a_suspect_is_looked_at_again_at_once_and_once(letters, pause):
+    moment = due(after(letters), OUTCOMES[letters[-1]], CHECK, 0.0, 10.0, 10.0, suspected=True)
+
+    assert moment == pytest.approx(10.0 + pause)
+
+
+@pytest.mark.parametrize(
     "fast, outcome, pause", [(5.0, "-", 1.0), (5.0, "x", CONFIRM), (0.01, "x", 0.01)]
 )
 def test_no_pause_while_counting_is_longer_than_the_interval(fast, outcome, pause):
@@ -109,6 +119,22 @@ def test_while_failures_are_counted_a_server_gets_eight_of_its_round_trips(
     letters, round_trip, seconds
 ):
     assert patience(after(letters), CHECK, round_trip) == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize(
+    "letters, round_trip, seconds",
+    [
+        ("", 0.0, 0.8),
+        ("+", 0.0, 0.8),
+        ("+", 0.002, SHORTEST),
+        ("+", 0.5, 0.8),
+        ("+---", 0.002, 0.8),
+    ],
+)
+def test_a_suspect_gets_no_more_than_eight_of_its_round_trips_from_the_first(
+    letters, round_trip, seconds
+):
+    assert patience(after(letters), CHECK, round_trip, suspected=True) == pytest.approx(seconds)
 
 
 def test_a_round_trip_is_smoothed():

@@ -231,3 +231,108 @@ def test_watching_leaves_half_of_the_room_for_questions():
 
     assert {target for _, target, *_ in world.seen} == set(targets)
     assert {outcome for _, _, outcome, _ in world.seen} == {Outcome.PASS}
+
+
+SLOW = Check(interval=10.0, timeout=0.8, fast=0.2, fall=2, rise=2)
+
+
+def settled(world, target):
+    """Have *target* asked until it is well and not due for an interval; return how often it was."""
+    world.engine.ask([target])
+    while len(world.seen) < 3:
+        world.wait(SLOT)
+    return len(world.seen)
+
+
+@contextmanager
+def silent_at(target):
+    """Let the port of *target*, whose server has gone, be one that answers nothing."""
+    where = (str(target.endpoint.address), target.endpoint.port)
+    full = socket.create_server(where, backlog=0)
+    with full, socket.create_connection(where):
+        yield
+
+
+def test_a_suspect_is_asked_at_once(world):
+    with serving(check=SLOW) as target:
+        before = settled(world, target)
+        world.engine.suspect([target])
+        world.wait(2 * SLOT)
+
+    assert world.outcomes(target)[before:] == [Outcome.PASS]
+
+
+def test_a_suspect_that_refuses_is_known_to_after_two_looks_in_a_moment(world):
+    with serving(check=SLOW) as target:
+        before = settled(world, target)
+    began = world.now - 1000
+    world.engine.suspect([target])
+    world.wait(1.0)
+
+    first, second, *_ = world.times(target)[before:]
+    assert first - began <= 2 * SLOT
+    assert second - first <= CONFIRM + 2 * SLOT
+    assert world.outcomes(target)[before:][:2] == [Outcome.REFUSED] * 2
+
+
+def test_a_suspect_that_is_silent_is_known_to_be_after_two_short_times_out(world):
+    with serving(check=SLOW) as target:
+        before = settled(world, target)
+    with silent_at(target):
+        began = world.now - 1000
+        world.engine.suspect([target])
+        world.wait(1.0)
+
+    _, second, *_ = world.times(target)[before:]
+    assert world.outcomes(target)[before:][:2] == [Outcome.SILENT] * 2
+    assert second - began <= 2 * SHORTEST + CONFIRM + 5 * SLOT
+
+
+def test_a_question_to_a_suspect_that_is_under_way_gets_no_more_patience_than_a_new_one(world):
+    with serving(check=SLOW) as target:
+        before = settled(world, target)
+    with silent_at(target):
+        while not world.engine.in_flight:
+            world.wait(SLOT)
+        world.wait(0.2)
+        assert len(world.seen) == before
+        world.engine.suspect([target])
+        world.wait(2 * SLOT)
+
+    assert world.outcomes(target)[before:] == [Outcome.SILENT]
+
+
+def test_whoever_is_suspected_over_and_over_is_asked_once_in_its_fast(world):
+    with serving(check=SLOW) as target:
+        before = settled(world, target)
+        for _ in range(100):
+            world.engine.suspect([target])
+            world.wait(SLOT)
+    times = world.times(target)[before:]
+
+    assert len(times) == 5
+    assert min(b - a for a, b in zip(times, times[1:])) >= 0.2 - SLOT
+
+
+def test_a_suspect_that_is_well_returns_to_its_moments(world):
+    with serving(check=SLOW) as target:
+        settled(world, target)
+        moments = world.times(target)
+        world.engine.suspect([target])
+        world.wait(30.0)
+    hastened, *after = world.times(target)[len(moments) :]
+
+    assert hastened < after[0]
+    assert [round(b - moments[-1], 2) % 10 for b in after] == [0.0] * len(after)
+
+
+def test_whoever_is_down_or_unknown_is_not_asked_before_its_time(world):
+    with serving(check=SLOW) as target, serving(check=SLOW) as stranger:
+        pass
+    world.engine.ask([target])
+    while len(world.seen) < 2:
+        world.wait(SLOT)  # the second probe is at its moment, the third an interval later
+    world.engine.suspect([target, stranger])
+    world.wait(1.0)
+
+    assert world.outcomes(target) == [Outcome.REFUSED] * 2

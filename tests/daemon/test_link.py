@@ -2,10 +2,11 @@
 
 import select
 import socket
+from contextlib import suppress
 
 import pytest
 
-from lvs_nat.core import wire
+from lvs_nat.core import orders, wire
 from lvs_nat.core.health import Outcome, Verdict
 from lvs_nat.core.orders import Hearing
 from lvs_nat.core.questions import Nothing
@@ -40,6 +41,13 @@ class Peer:
 
     def says(self, record):
         self.line.send(record)
+
+    def hastes(self):
+        heard = []
+        with suppress(BlockingIOError):
+            while True:
+                heard.append(orders.unpack_haste(self.line.recv(wire.RECORD)))
+        return heard
 
     def orders(self):
         """Return what it has been ordered, as (generation, targets), one for each order."""
@@ -185,3 +193,51 @@ def test_a_line_that_nobody_holds_any_more_is_an_error(line):
 
     with pytest.raises(ConnectionError, match="the prober and its spawner are gone"):
         link.events()
+
+
+def test_a_haste_names_its_targets_by_their_places_in_the_last_order(line):
+    link, peer = line
+    peer.says(wire.HELLO)
+    link.events()
+    link.ask([A, B])
+    link.ask([C, B, A])
+    peer.orders()
+    link.hasten([A, B])
+    link.hasten([Target(A.endpoint, Check(interval=7.0))])
+    link.hasten([])
+
+    assert peer.hastes() == [orders.Haste(2, (2, 1))]
+
+
+def test_nobody_is_hastened_to_ask_what_he_has_not_been_told(line):
+    link, peer = line
+    link.ask([A])
+    link.hasten([A])
+    assert peer.hastes() == []
+
+    peer.says(wire.HELLO)
+    link.events()
+    peer.orders()
+    link.ask(MANY)  # more than the line has room for
+    link.hasten([MANY[0]])
+    heard = list(peer.records())
+    while readable(link):
+        link.events()
+        heard += peer.records()
+    assert not any(record.startswith(orders.HASTE) for record in heard)
+
+
+def test_a_haste_that_the_line_has_no_room_for_is_lost(line):
+    link, peer = line
+    peer.says(wire.HELLO)
+    link.events()
+    link.ask([A])
+    peer.orders()
+    for _ in range(10_000):
+        link.hasten([A])
+    hastes = peer.hastes()
+    assert set(hastes) == {orders.Haste(1, (0,))}
+    assert len(hastes) < 10_000
+
+    link.hasten([A])
+    assert len(peer.hastes()) == 1

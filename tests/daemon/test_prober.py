@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from lvs_nat.core import wire
+from lvs_nat.core import orders, wire
 from lvs_nat.core.health import Outcome
 from lvs_nat.core.setup import Check, Target
 from lvs_nat.daemon import prober
@@ -171,6 +171,43 @@ def test_new_orders_keep_the_schedule_of_targets_that_stay(link, refusing):
         seen = until(link, lambda seen: outcomes(seen, refusing))
 
     assert outcomes(seen, slow) == []
+
+
+def test_whoever_is_suspected_is_asked_long_before_its_time(link):
+    with serving(check=Check(interval=3600, fall=1)) as (_, slow):
+        link.ask([slow])
+        until(link, lambda seen: outcomes(seen, slow))
+    link.hasten([slow])
+    seen = until(link, lambda seen: outcomes(seen, slow))
+
+    assert outcomes(seen, slow) == [Outcome.REFUSED]
+
+
+def test_a_haste_that_means_another_order_or_nobody_does_nothing():
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ours, theirs, open(os.devnull, "wb") as beat:
+        asking = prober.Prober(theirs, beat.fileno())
+        with serving(check=Check(interval=3600, fall=1)) as (_, slow):
+            for record in orders.pack(2, [slow]):
+                ours.send(record)
+            assert told_in(asking, ours, 10) == [Outcome.PASS]
+        ours.send(orders.pack_haste(1, [0]))
+        ours.send(orders.pack_haste(2, [1]))
+        assert told_in(asking, ours, 0.3) == []
+        ours.send(orders.pack_haste(2, [0]))
+        assert told_in(asking, ours, 10) == [Outcome.REFUSED]
+
+
+def told_in(asking, line, seconds):
+    """Let a prober turn until it tells of verdicts, at most *seconds*; return them."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        asking.turn()
+        while select.select([line], [], [], 0)[0]:
+            report = wire.unpack_report(line.recv(wire.RECORD))
+            if isinstance(report, wire.Verdicts):
+                return [it.verdict.outcome for it in report.told]
+    return []
 
 
 def test_want_of_descriptors_is_not_the_servers_fault(well):
