@@ -69,7 +69,14 @@ class FakeIpvs:
             for name, service in self._services.items()
             for endpoint in service.destinations
         }
-        return Snapshot(ruleset, counters)
+        connections = {
+            name: [
+                (counters[name, endpoint].active, counters[name, endpoint].inactive)
+                for endpoint in service.destinations
+            ]
+            for name, service in self._services.items()
+        }
+        return Snapshot(ruleset, counters, connections)
 
     def apply(self, operations):
         self._answer()

@@ -7,8 +7,8 @@ reported, cut to SNAP bytes, if it is
   eight of its round trips, PATIENCE at the least, or
 - the refusal of a SYN by a real server: RST and ACK with the sequence number 0 (RFC 9293, 3.10.7.1)
 
-and the last report of that server is QUIET old.  The real servers are in a table that user
-space writes; in it the kernel counts what it sees.
+but no more than once in QUIET for each.  The real servers are in a table that user space writes,
+and in which the kernel takes note of what it sees.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ QUIET = 100_000_000  # both in nanoseconds
 BUCKETS = 8192
 SLOTS = 4
 # The words of a slot, 8 bytes each.  Times are nanoseconds of CLOCK_MONOTONIC, 0 for never.
-KEY, SINCE, PORT, REPORTED, ROUND_TRIP, HEARD = range(0, 48, 8)
+KEY, SINCE, PORT, QUIET_UNTIL, ROUND_TRIP, HEARD = range(0, 48, 8)
 SLOT = 48
 BUCKET = SLOTS * SLOT
 MULTIPLIER = 0x9E3779B97F4A7C15  # Knuth's, as in core/schedule.py
@@ -224,12 +224,10 @@ def _measure(say: Program) -> None:
 def _report(say: Program) -> None:
     """Tell user space of the server in slot R7, unless it has just been told."""
     say.label("report")
-    say.load(8, R1, R7, REPORTED)
-    say.alu(R2, "=", R0)
-    say.alu(R2, "-", R1)
-    say.alu(R3, "=", QUIET)
-    say.jump_if(R3, ">", R2, "nothing")
-    say.store(8, R7, REPORTED, R0)
+    say.load(8, R1, R7, QUIET_UNTIL)
+    say.jump_if(R1, ">", R0, "nothing")
+    say.alu(R0, "+", QUIET)
+    say.store(8, R7, QUIET_UNTIL, R0)
     say.alu(R0, "=", SNAP)
     say.exit()
 

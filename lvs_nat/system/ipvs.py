@@ -33,10 +33,15 @@ class Info:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The table and what was counted in it, read together."""
+    """The table and what was counted in it, read together.
+
+    connections has the active and the inactive ones of each destination of a service, in the
+    order of its destinations.
+    """
 
     ruleset: Ruleset
     counters: Mapping[Row, Counters]
+    connections: Mapping[ServiceName, Sequence[tuple[int, int]]]
 
 
 class _Counted(Mapping[Row, Counters]):
@@ -60,6 +65,22 @@ class _Counted(Mapping[Row, Counters]):
 
     def __len__(self) -> int:
         return sum(map(len, self._spans.values()))
+
+
+class _Connections(Mapping[ServiceName, Sequence[tuple[int, int]]]):
+    """The connections of one reading, decoded for a service when they are asked for."""
+
+    def __init__(self, spans: Mapping[ServiceName, Sequence[Span]]) -> None:
+        self._spans = spans
+
+    def __getitem__(self, name: ServiceName) -> Sequence[tuple[int, int]]:
+        return rows.connections(self._spans[name])
+
+    def __iter__(self) -> Iterator[ServiceName]:
+        return iter(self._spans)
+
+    def __len__(self) -> int:
+        return len(self._spans)
 
 
 @dataclass(frozen=True)
@@ -128,7 +149,7 @@ class Ipvs:
         daemons = map(rows.sync_daemon, self._channel.dump(abi.GET_DAEMON))
         timeouts = rows.timeouts(self._channel.ask(abi.GET_CONFIG))
         ruleset = Ruleset(services, timeouts, {daemon.role: daemon for daemon in daemons})
-        return Snapshot(ruleset, _Counted(services, counted))
+        return Snapshot(ruleset, _Counted(services, counted), _Connections(counted))
 
     def apply(self, operations: Sequence[Operation]) -> tuple[Refusal, ...]:
         """Carry out operations in order and return those that the kernel refused.

@@ -50,6 +50,12 @@ class Slots:
         place = self._places.get(endpoint)
         return None if place is None else self._read(place + filters.HEARD) * _NS
 
+    def hush(self, endpoint: Endpoint, until: float) -> None:
+        """Have nothing of *endpoint* reported before *until*, in seconds of time.monotonic."""
+        place = self._places.get(endpoint)
+        if place is not None:
+            self._write(place + filters.QUIET_UNTIL, round(until / _NS))
+
     def round_trip(self, endpoint: Endpoint) -> float:
         """Return the seconds that *endpoint* takes to answer a SYN; 0.0 if not known."""
         place = self._places.get(endpoint)

@@ -97,6 +97,11 @@ class Watcher:
         """Return what was seen since the last call, or as much of it as is read at once."""
         return list(dict.fromkeys(it for it in self._reports() if it.endpoint in self._watched))
 
+    def hush(self, endpoint: Endpoint, until: float) -> None:
+        """Suspect *endpoint* of nothing before *until*, in seconds of time.monotonic."""
+        if self._slots:
+            self._slots.hush(endpoint, until)
+
     def heard(self, endpoint: Endpoint) -> float | None:
         """Return when *endpoint* was last heard, in seconds of time.monotonic; 0.0 for never.
 

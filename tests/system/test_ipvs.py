@@ -3,7 +3,9 @@
 import errno
 import os
 import random
+import socket
 import subprocess
+from contextlib import ExitStack
 from dataclasses import replace
 from ipaddress import ip_address
 
@@ -343,6 +345,40 @@ def test_every_destination_has_counters(table):
     }
     assert snapshot.counters.get((GONE, RS1.endpoint)) is None
     assert snapshot.counters.get((tcp(VIP), at("10.0.0.1:1"))) is None
+
+
+def test_every_destination_has_its_connections_in_the_order_of_the_service(table):
+    load(table, WEB)
+
+    assert dict(table.snapshot().connections) == {tcp(VIP): [(0, 0), (0, 0)]}
+
+
+@pytest.mark.kernel
+def test_connections_are_counted_while_they_last():
+    """Clients, services and real servers are all on loopback."""
+    with Ipvs() as table, socket.create_server(("127.0.0.1", 0)) as server, ExitStack() as stack:
+        clear(table)
+        stack.callback(table.flush)
+        here = real("{}:{}".format(*server.getsockname()))
+        closed = replace(here, endpoint=replace(here.endpoint, port=1))
+        services = [service("127.9.9.1:80", closed, here), service("127.9.9.2:80", closed)]
+        load(table, rules(*services))
+        for name, count in (("127.9.9.1", 4), ("127.9.9.2", 3)):
+            for _ in range(count):
+                client = stack.enter_context(socket.socket())
+                client.connect_ex((name, 80))
+
+        snapshot = table.snapshot()
+        assert {name: sorted(it) for name, it in snapshot.connections.items()} == {
+            tcp("127.9.9.1:80"): [(0, 2), (2, 0)],
+            tcp("127.9.9.2:80"): [(0, 3)],
+        }
+        live = {
+            (name, endpoint): both
+            for name, service in snapshot.ruleset.services.items()
+            for endpoint, both in zip(service.destinations, snapshot.connections[name])
+        }
+        assert {row: (it.active, it.inactive) for row, it in snapshot.counters.items()} == live
 
 
 def test_flushing_leaves_nothing_and_zeroing_leaves_the_services(table):

@@ -163,6 +163,19 @@ def test_a_server_is_suspected_a_few_times_a_second_however_many_are_refused(wat
 
 
 @kernel
+def test_a_server_can_be_hushed_until_a_time(watcher):
+    with serving("127.0.0.1") as gone:
+        pass
+    watcher.watch([gone])
+    watcher.hush(gone, time.monotonic() + 3600)
+    with clients(gone, 0, LONG):
+        assert told(watcher, SILENT) == []
+    watcher.hush(gone, 0)
+    with clients(gone, 0):
+        assert told(watcher, SILENT) == [Suspicion(gone, Sign.REFUSED)]
+
+
+@kernel
 def test_a_server_is_given_eight_of_its_own_round_trips(nowhere, watcher):
     """Packets are seen when they have waited for their turn, so it is the answer that is late."""
     run("tc", "qdisc", "add", "dev", "lo", "root", "netem", "delay", "60ms")
