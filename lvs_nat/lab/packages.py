@@ -24,17 +24,19 @@ from lvs_nat.errors import NotInstalled
 PROGRAMS = {
     "ip": ("iproute2", "iproute"),
     "tc": ("iproute2", "iproute-tc"),
+    "ipset": ("ipset", "ipset"),
     "ipvsadm": ("ipvsadm", "ipvsadm"),
     "curl": ("curl", "curl"),
     "modprobe": ("kmod", "kmod"),
     "iptables": ("iptables", "iptables-nft"),
+    "nft": ("nftables", "nftables"),
 }
 GUEST_PROGRAMS = {
     "linux.uml": ("user-mode-linux", ""),
     "busybox": ("busybox-static", ""),
     # User-mode Linux has no nftables; a package only unpacked has no plain `iptables`.
     "iptables-legacy": ("iptables", "iptables-nft"),
-    **{name: packages for name, packages in PROGRAMS.items() if name != "iptables"},
+    **{name: it for name, it in PROGRAMS.items() if name != "iptables"},
 }
 # What the host's own Python runs on is never shadowed by a download.
 HOST_ONLY = frozenset({"libc6", "libgcc-s1", "gcc-12-base", "gcc-14-base"})

@@ -207,7 +207,9 @@ def test_an_ordinary_user_needs_nothing_installed(tmp_path_factory):
 def test_a_machine_without_apt_is_told_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
 
-    with pytest.raises(NotInstalled, match="dnf install curl iproute iproute-tc iptables-nft ipvs"):
+    with pytest.raises(
+        NotInstalled, match="dnf install curl iproute iproute-tc ipset iptables-nft"
+    ):
         packages.gather(packages.GUEST_PROGRAMS, {"LVS_NAT_LAB_PACKAGES": "download"})
 
 
