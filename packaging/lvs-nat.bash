@@ -30,7 +30,7 @@ _lvs_nat() {
             _lvs_nat_words "start stop restart try-restart reload force-reload status drain
                 disable enable weight save configtest rules run demo --help --version"
             return ;;
-        stop) options+=" --unless-restarting" ;;
+        stop) options+=" --if-stop-job" ;;
         status) options+=" --json --checks" ;;
         drain) options+=" --service --timeout --wait --for --force --json" ;;
         disable) options+=" --service --for --force --json" ;;

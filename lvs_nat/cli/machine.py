@@ -8,16 +8,18 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TextIO
 
+from lvs_nat.cli.systemd import Systemd
 from lvs_nat.errors import NotPrivileged
 
 
 @dataclass(frozen=True)
 class Machine:
-    """Where a command prints, and who runs it."""
+    """Where a command prints, who runs it, and what runs services there."""
 
     out: TextIO = field(default_factory=lambda: sys.stdout)
     err: TextIO = field(default_factory=lambda: sys.stderr)
     uid: int = field(default_factory=os.geteuid)
+    systemd: Systemd = field(default_factory=Systemd)
 
     def say(self, text: str) -> None:
         """Print *text*, and the end of its last line if it has none."""

@@ -35,6 +35,11 @@ def seconds(text: str) -> float:
         raise argparse.ArgumentTypeError(f"{text} {error}") from error
 
 
+def places_given(args: argparse.Namespace) -> bool:
+    """Say whether the command line itself says where something lies."""
+    return any((args.rules, args.config, args.run_dir, args.state_dir))
+
+
 def paths(args: argparse.Namespace) -> Paths:
     """Return where everything lies for this command line."""
     default = defaults()

@@ -6,6 +6,8 @@ import argparse
 
 from lvs_nat.cli.machine import Machine
 from lvs_nat.cli.options import paths
+from lvs_nat.cli.systemd import BUSY
+from lvs_nat.daemon.paths import Paths
 from lvs_nat.daemon.saved import load
 from lvs_nat.errors import KernelError, NotRunning
 from lvs_nat.system.control import ask
@@ -22,9 +24,19 @@ def run(args: argparse.Namespace, machine: Machine) -> int:
     where = paths(args)
     if holder(where.pid_file) is None:
         raise NotRunning("lvs-nat is not running")
+    if machine.systemd.state(args) in BUSY:
+        judge(where, machine)
+        machine.systemd.order("reload")
+        return 0
     for warning in load(where).warnings:
         machine.warn(f"warning: {warning}")
     refusals = ask(where.socket, "reload", timeout=30.0)["refusals"]
     if refusals:
         raise KernelError("\n".join(map(str, refusals)))
     return 0
+
+
+def judge(where: Paths, machine: Machine) -> None:
+    """Have the director judge its files: the unit's options may have named others than ours."""
+    for warning in ask(where.socket, "judge", timeout=30.0)["warnings"]:
+        machine.warn(f"warning: {warning}")

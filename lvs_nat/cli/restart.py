@@ -8,7 +8,9 @@ import signal
 from lvs_nat.cli import start
 from lvs_nat.cli.machine import Machine
 from lvs_nat.cli.options import paths
+from lvs_nat.cli.reload import judge
 from lvs_nat.cli.stop import end
+from lvs_nat.cli.systemd import BUSY
 from lvs_nat.daemon.saved import load
 from lvs_nat.system.pidfile import holder
 
@@ -23,6 +25,13 @@ def run(args: argparse.Namespace, machine: Machine) -> int:
     where = paths(args)
     pid = holder(where.pid_file)
     if pid is None and args.only_running:
+        return 0
+    state = machine.systemd.state(args)
+    if state in BUSY or (state and pid is None):
+        if pid is not None:
+            judge(where, machine)
+        machine.systemd.order("try-restart" if args.only_running else "restart")
+        machine.say(start.table())
         return 0
     load(where)
     end(where, signal.SIGTERM)

@@ -22,6 +22,10 @@ def run(args: argparse.Namespace, machine: Machine) -> int:
     if pid is not None:
         machine.say(f"lvs-nat is already running as pid {pid}")
         return 0
+    if machine.systemd.state(args):
+        machine.systemd.order("start")
+        machine.say(table())
+        return 0
     outcome = start(where)
     for warning in outcome.warnings:
         machine.warn(f"warning: {warning}")
@@ -30,3 +34,13 @@ def run(args: argparse.Namespace, machine: Machine) -> int:
     else:
         machine.say_all(outcome.text)
     return outcome.code
+
+
+def table() -> str:
+    """Return the kernel's table as `ipvsadm -Ln` shows it."""
+    from lvs_nat.core.listing import listing
+    from lvs_nat.system.ipvs import Ipvs
+
+    with Ipvs() as kernel:
+        found, info = kernel.snapshot(), kernel.info()
+    return listing(found.ruleset.services, found.counters, info.version, info.size)

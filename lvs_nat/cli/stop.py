@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 import os
 import signal
-import subprocess
 import time
 from contextlib import suppress
 
 from lvs_nat.cli.machine import Machine
 from lvs_nat.cli.options import paths
+from lvs_nat.cli.systemd import BUSY, stopping
 from lvs_nat.core.setup import OnStop, Own, Setup
 from lvs_nat.daemon.notes import Notes
 from lvs_nat.daemon.paths import Paths
@@ -22,14 +22,13 @@ from lvs_nat.system.pidfile import PidFile, holder
 
 # What a director may take to answer, and then to end.
 PATIENCE = 10.0
-UNIT = "lvs-nat.service"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--unless-restarting",
+        "--if-stop-job",
         action="store_true",
-        help="do nothing unless systemd stops the unit for good (for its ExecStop)",
+        help="do nothing unless systemd has a job that stops the unit (for its ExecStop)",
     )
     parser.set_defaults(run=run)
 
@@ -38,11 +37,15 @@ def run(args: argparse.Namespace, machine: Machine) -> int:
     """Clear the table, restore the sysctls, end the director; 0 also where none runs."""
     machine.must_be_root("stop")
     where = paths(args)
-    if args.unless_restarting and not stopping(_jobs()):
+    if args.if_stop_job and not stopping():
         return 0
+    ordered = machine.systemd.state(args) in BUSY
+    if ordered:
+        machine.systemd.order("stop")  # it leaves to us what a crash has left
     pid = holder(where.pid_file)
     if pid is None and not where.memory.exists() and not where.sysctls.exists():
-        machine.say("lvs-nat is not running")
+        if not ordered:
+            machine.say("lvs-nat is not running")
         return 0
     lines = _ask_to_stop(where, pid, machine) if pid is not None else None
     if lines is None:
@@ -122,22 +125,3 @@ def _last(where: Paths) -> tuple[Ruleset, Setup]:
         with suppress(ConfigError):
             rules = load(where).rules
     return rules or Ruleset(), setup
-
-
-def _jobs() -> str:
-    return subprocess.run(
-        ["systemctl", "list-jobs", "--plain", "--no-legend", "--full"],
-        stdout=subprocess.PIPE,
-        text=True,
-        check=False,
-    ).stdout
-
-
-def stopping(jobs: str) -> bool:
-    """Say whether *jobs*, as `systemctl list-jobs` tells them, stop our unit for good.
-
-    ExecStop is run for a restart as well, and without any job after a crash: table and
-    connections are then for the next director.
-    """
-    words = [line.split() for line in jobs.splitlines()]
-    return any(job[1:3] == [UNIT, "stop"] for job in words)

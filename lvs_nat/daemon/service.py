@@ -239,6 +239,7 @@ class Service:
             {"status": self._report},
             {
                 "running": self._running,
+                "judge": self._judge,
                 "reload": self._reload,
                 "stop": self._stop,
                 "saved": self._was_saved,
@@ -272,6 +273,10 @@ class Service:
         parsed, digest = rules_of(self._paths)
         self._saved = replace(self._saved, rules=parsed.ruleset, digest=digest)
         return {}
+
+    def _judge(self, _: dict[str, Any]) -> dict[str, Any]:
+        """Say what a reload would warn of; raise ConfigError with every problem of the files."""
+        return {"warnings": list(map(str, load(self._paths).warnings))}
 
     def _reload(self, _: dict[str, Any]) -> dict[str, Any]:
         """Read all files and go over to them; raise ConfigError and change nothing if bad."""

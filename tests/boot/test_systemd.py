@@ -164,6 +164,38 @@ def test_a_restart_keeps_the_table(serving):
     assert serving(serving.COUNTED) == "2\n"
 
 
+def test_what_is_typed_systemd_does_and_knows(serving):
+    assert serving("lvs-nat stop") == ""
+    assert property_of(serving, "ActiveState") == "inactive"
+    assert serving.table() == ""
+
+    assert serving("lvs-nat start") == serving("ipvsadm -Ln")
+    main = property_of(serving, "MainPID")
+    assert serving("cat /run/lvs-nat/lvs-nat.pid").strip() == main
+    assert property_of(serving, "ActiveState") == "active"
+
+    serving("lvs-nat reload")
+    assert property_of(serving, "MainPID") == main
+    serving("lvs-nat restart")
+    assert property_of(serving, "MainPID") not in (main, "0")
+    assert serving.table() == RULES
+
+
+def test_what_is_typed_and_fails_says_why_with_its_own_exit_code(serving):
+    main = property_of(serving, "MainPID")
+    serving.write("/etc/sysconfig/ipvsadm", RULES + "nonsense\n")
+    for word in ("reload", "restart"):
+        assert "/etc/sysconfig/ipvsadm:4: " in serving(f"lvs-nat {word}", status=6)
+    assert property_of(serving, "MainPID") == main
+
+    serving("lvs-nat stop")
+    said = serving("lvs-nat start", status=6)
+
+    assert said.startswith("lvs-nat: /etc/sysconfig/ipvsadm:4: ")
+    assert said.count("\n") == 1
+    assert property_of(serving, "ActiveState") == "failed"
+
+
 def test_after_a_reboot_it_serves_without_a_hand(serving):
     serving.reboot()
     serving.mount()

@@ -9,7 +9,7 @@ import pytest
 
 from lvs_nat.cli.machine import Machine
 from lvs_nat.cli.main import main
-from lvs_nat.cli.stop import end, stopping
+from lvs_nat.cli.stop import end
 from lvs_nat.core import memory
 from lvs_nat.core.plan import plan
 from lvs_nat.core.spelling import spell
@@ -21,21 +21,6 @@ from tests.builders import RS1, WEB, rules, service
 
 OTHER = service("10.9.9.9:25", RS1)
 SAVED = service("172.25.0.11:80", RS1)
-
-
-@pytest.mark.parametrize(
-    "jobs, answer",
-    [
-        ("", False),  # the director crashed, or was told to end: no job at all
-        (" 812 lvs-nat.service stop    running\n", True),
-        (" 812 lvs-nat.service restart running\n", False),
-        (" 812 lvs-nat.service start   waiting\n", False),
-        (" 812 other.service   stop    running\n", False),
-        (" 811 ipvsadm.service start   waiting\n 812 lvs-nat.service stop    running\n", True),
-    ],
-)
-def test_only_a_stop_job_takes_the_service_down(jobs, answer):
-    assert stopping(jobs) is answer
 
 
 STUBBORN = """

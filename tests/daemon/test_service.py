@@ -189,13 +189,27 @@ def test_with_own_rules_stop_leaves_what_is_not_ours(stage):
     assert stage.table == rules(OTHER).services
 
 
-def test_a_bad_file_is_refused_at_reload_with_every_problem_and_changes_nothing(stage):
-    def reload():
+def test_files_are_judged_where_they_lie_and_not_gone_over_to(stage):
+    def judge():
+        stage.save(rules(service(VIP, RS1)))
+        stage.paths.config.write_text(UNTOUCHED + "[services]\n[[tcp 10.1.1.1:80]]\nfall = 3\n")
+        return stage.ask("judge")["warnings"], stage.ask("running")["rules"]
+
+    warnings, running = stage.play(judge)[0]
+
+    assert len(warnings) == 1
+    assert "10.1.1.1:80" in warnings[0]
+    assert running == spell(WEB)
+
+
+@pytest.mark.parametrize("verb", ["reload", "judge"])
+def test_bad_files_are_refused_with_every_problem_and_change_nothing(stage, verb):
+    def ask():
         stage.paths.rules.write_text("-A -t 172.25.0.10:80 -s rrr\n")
         stage.paths.config.write_text("fal = 3\n")
-        return stage.refusal("reload")
+        return stage.refusal(verb)
 
-    refusal = stage.play(reload)[0]
+    refusal = stage.play(ask)[0]
 
     assert refusal.exit_code == 6
     assert str(refusal).count("\n") == 1

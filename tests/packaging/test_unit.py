@@ -24,7 +24,7 @@ for line in UNIT.read_text().splitlines():
         ("Service", "Type", ["notify"]),
         ("Service", "ExecStart", ["/usr/sbin/lvs-nat run $OPTIONS"]),
         ("Service", "ExecReload", ["/usr/sbin/lvs-nat reload $OPTIONS"]),
-        ("Service", "ExecStop", ["/usr/sbin/lvs-nat stop --unless-restarting $OPTIONS"]),
+        ("Service", "ExecStop", ["/usr/sbin/lvs-nat stop --if-stop-job $OPTIONS"]),
         ("Service", "EnvironmentFile", ["-/etc/sysconfig/lvs-nat"]),
         ("Service", "Restart", ["on-failure"]),
         ("Service", "RestartPreventExitStatus", ["2 4 5 6"]),
