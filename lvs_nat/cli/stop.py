@@ -11,7 +11,7 @@ from contextlib import suppress
 from lvs_nat.cli.machine import Machine
 from lvs_nat.cli.options import paths
 from lvs_nat.cli.systemd import BUSY, stopping
-from lvs_nat.core.setup import OnStop, Own, Setup
+from lvs_nat.core.setup import Own, Setup
 from lvs_nat.daemon.notes import Notes
 from lvs_nat.daemon.paths import Paths
 from lvs_nat.daemon.saved import load, settings
@@ -43,7 +43,8 @@ def run(args: argparse.Namespace, machine: Machine) -> int:
     if ordered:
         machine.systemd.order("stop")  # it leaves to us what a crash has left
     pid = holder(where.pid_file)
-    if pid is None and not where.memory.exists() and not where.sysctls.exists():
+    records = (where.memory, where.sysctls, where.timeouts)
+    if pid is None and not any(record.exists() for record in records):
         if not ordered:
             machine.say("lvs-nat is not running")
         return 0
@@ -89,18 +90,18 @@ def end(where: Paths, number: int, patience: float = PATIENCE) -> None:
 
 def clean_up(where: Paths) -> list[str]:
     """Do what a director that crashed can no longer do: clear the table, restore sysctls."""
-    from lvs_nat.daemon.service import clear
+    from lvs_nat.daemon.ending import clear, give_back
     from lvs_nat.system.ipvs import Ipvs
     from lvs_nat.system.sysctl import Sysctls
+    from lvs_nat.system.timeouts import TimeoutRecord
 
     try:
         with PidFile(where.pid_file):  # no director may start in the midst of this
             rules, setup = _last(where)
-            lines = []
-            if setup.on_stop is OnStop.CLEAR:
-                with Ipvs() as kernel:
-                    lines += clear(kernel, rules, everything=setup.own is Own.TABLE)
-            lines += Sysctls(record=where.sysctls).restore()
+            settings, timeouts = Sysctls(record=where.sysctls), TimeoutRecord(where.timeouts)
+            with Ipvs() as kernel:
+                lines = clear(kernel, rules, setup)
+                lines += give_back(kernel, setup, settings, timeouts)
             for left in (where.memory, where.socket):
                 left.unlink(missing_ok=True)
             return lines

@@ -6,7 +6,9 @@ Names are paths below /proc/sys: an interface may have a dot in its name, no sla
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
+
+from lvs_nat.core.traces import Trace
 
 FORWARD = "net/ipv4/ip_forward"
 FORWARD6 = "net/ipv6/conf/all/forwarding"
@@ -20,14 +22,6 @@ IPVS = (
     "net/ipv4/vs/conn_reuse_mode",
 )
 _DOTS = str.maketrans("./", "/.")
-
-
-@dataclass(frozen=True)
-class Trace:
-    """What one setting was before us, and what we left there."""
-
-    before: str
-    left: str
 
 
 def wanted(interfaces: Iterable[str], ipv6_nat: bool) -> dict[str, str]:
@@ -97,7 +91,7 @@ def _first(name: str, value: str, record: Mapping[str, Trace]) -> Trace:
     return Trace(value, value)
 
 
-def ours(name: str) -> bool:
+def ours(name: str, _: Trace) -> bool:
     """Whether *name* is one that a director may ever write: a record could have been forged."""
     parts = name.split("/")
     return parts[0] == "net" and len(parts) > 1 and not {"", ".", ".."} & set(parts)

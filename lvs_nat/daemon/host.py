@@ -66,10 +66,11 @@ class Host:
 
     def restore(self) -> list[str]:
         """Give back what was there before us; return and log a line for each."""
-        lines = self._sysctls.restore()
-        for line in lines:
-            log.info("%s", line)
-        return lines
+        return _told(self._sysctls.restore())
+
+    def keep(self) -> list[str]:
+        """Leave all as it is set, for a table that is kept; return and log a line for each."""
+        return _told(self._sysctls.keep())
 
     def listen(self, loop: Loop) -> None:
         """From now on look again at every event of links and forwarding, and now and then."""
@@ -115,6 +116,12 @@ class Host:
             self.set()
         except (LvsNatError, OSError) as error:
             log.error("%s", error)
+
+
+def _told(lines: list[str]) -> list[str]:
+    for line in lines:
+        log.info("%s", line)
+    return lines
 
 
 def _load() -> None:

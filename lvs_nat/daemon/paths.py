@@ -39,6 +39,10 @@ class Paths:
         return self.state_dir / "wishes.json"
 
     @property
+    def timeouts(self) -> Path:
+        return self.run_dir / "timeouts.json"
+
+    @property
     def backup(self) -> Path:
         return self.state_dir / "ipvsadm.before-save"
 

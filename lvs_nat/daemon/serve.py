@@ -36,12 +36,13 @@ def serve(paths: Paths, lock: PidFile, announce: Announce) -> int:
             from lvs_nat.daemon.saved import load
             from lvs_nat.daemon.service import Service
             from lvs_nat.system.ipvs import Ipvs
+            from lvs_nat.system.timeouts import TimeoutRecord
 
             saved = load(paths)
             warnings = tuple(map(str, saved.warnings))
             for warning in warnings:
                 log.warning("%s", warning)
-            with Ipvs() as kernel:
+            with Ipvs(TimeoutRecord(paths.timeouts)) as kernel:
                 privileges.keep_only(("CAP_NET_ADMIN",))
 
                 def begun(code: int, text: str) -> None:

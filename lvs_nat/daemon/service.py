@@ -11,17 +11,17 @@ from dataclasses import replace
 from typing import Any
 
 from lvs_nat.core.cluster import Cluster
-from lvs_nat.core.drift import changes, foreign
+from lvs_nat.core.drift import changes
 from lvs_nat.core.health import Verdict
 from lvs_nat.core.listing import listing
-from lvs_nat.core.plan import plan
 from lvs_nat.core.report import COLD, Pulse, count, report
-from lvs_nat.core.setup import OnStop, Own, Target
+from lvs_nat.core.setup import Target
 from lvs_nat.core.spelling import spell, spell_operation
 from lvs_nat.core.targets import Here
 from lvs_nat.core.warmth import Warmth
 from lvs_nat.daemon.desk import Desk
 from lvs_nat.daemon.director import Director
+from lvs_nat.daemon.ending import clear, give_back
 from lvs_nat.daemon.host import Host
 from lvs_nat.daemon.link import Link, Probed
 from lvs_nat.daemon.loop import Loop
@@ -30,11 +30,11 @@ from lvs_nat.daemon.paths import Paths
 from lvs_nat.daemon.saved import Saved, load, rules_of
 from lvs_nat.daemon.wishing import Wishing
 from lvs_nat.errors import KernelError, LvsNatError
-from lvs_nat.model import Ruleset
 from lvs_nat.system import notify
 from lvs_nat.system.control import Control
 from lvs_nat.system.ipvs import Ipvs
 from lvs_nat.system.sysctl import Sysctls
+from lvs_nat.system.timeouts import TimeoutRecord
 
 log = logging.getLogger(__name__)
 
@@ -85,6 +85,7 @@ class Service:
         self._wishing.recall()
         # Clients may be served by what another director has left: a refusal keeps that up.
         self._succeeds = paths.sysctls.exists()
+        self._timeouts = TimeoutRecord(paths.timeouts)
         self.exit_code = 0
 
     def run(self) -> int:
@@ -154,7 +155,7 @@ class Service:
         self._announce(0, self._listing())
         notify.ready(self._status())
         log.info("serving: %s", count(self._director.cluster))
-        self._remember_soon()
+        self._loop.after("remember", 0.0, self._remember)  # once whoever waits has been told
         self._loop.after("listen", LISTEN, lambda: self._host.listen(self._loop))
 
     def _refuse_to_start(self) -> None:
@@ -164,6 +165,7 @@ class Service:
             log.error("the table could not be put back: %s", error)
         if not self._succeeds:
             self._host.restore()
+            self._timeouts.restore(self._kernel)
         self._announce(1, "\n".join(self._director.refusals))
         self.exit_code = 1
         self._loop.stop()
@@ -212,12 +214,10 @@ class Service:
             if self._said != (status := self._status()):
                 notify.status(status)
                 self._said = status
-            self._remember_soon()
+            self._loop.once("remember", 0.5, self._remember)
 
-    def _remember_soon(self) -> None:
-        self._loop.once(
-            "remember", 0.5, lambda: self._notes.write(self._director, self._saved.digest)
-        )
+    def _remember(self) -> None:
+        self._notes.write(self._director, self._saved.digest)
 
     def _feed_watchdog(self) -> None:
         interval = notify.watchdog_interval()
@@ -309,26 +309,11 @@ class Service:
     def _stop(self, _: dict[str, Any]) -> dict[str, Any]:
         """End the service: the table is cleared, the sysctls are as they were."""
         rules, setup = self._director.cluster.rules, self._director.cluster.setup
-        lines = []
-        if setup.on_stop is OnStop.CLEAR:
-            lines += clear(self._kernel, rules, everything=setup.own is Own.TABLE)
+        lines = clear(self._kernel, rules, setup)
         # What is done now stays done, whatever the rest comes to.
         self._loop.stop()
         notify.stopping()
         self._notes.forget()
-        lines += self._host.restore()
+        lines += give_back(self._kernel, setup, self._host, self._timeouts)
         log.info("stopped")
         return {"restored": lines}
-
-
-def clear(kernel: Ipvs, rules: Ruleset, *, everything: bool) -> list[str]:
-    """Remove the services of *rules*, or every service, and the sync daemons of *rules*.
-
-    Returns and logs a sentence for each that the kernel refused to remove.
-    """
-    actual = kernel.read()
-    left = Ruleset() if everything else foreign(rules, actual)
-    lines = [str(it.error) for it in kernel.apply(plan(left, actual, ended=rules.daemons))]
-    for line in lines:
-        log.error("%s", line)
-    return lines

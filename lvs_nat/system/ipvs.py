@@ -8,14 +8,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import TracebackType
 
-from lvs_nat.core.plan import Operation
+from lvs_nat.core.plan import Operation, SetTimeouts
 from lvs_nat.errors import KernelError, NotInstalled, NotPrivileged
-from lvs_nat.model import Counters, Endpoint, Ruleset, Service, ServiceName, Table
+from lvs_nat.model import Counters, Endpoint, Ruleset, Service, ServiceName, Table, Timeouts
 from lvs_nat.system import ipvs_abi as abi
 from lvs_nat.system import ipvs_requests as requests
 from lvs_nat.system import ipvs_rows as rows
 from lvs_nat.system.netlink import BATCH, DUMP_TRIES, Channel, Span
 from lvs_nat.system.refusals import Refusal, collect
+from lvs_nat.system.timeouts import TimeoutRecord
 
 # The kernel itself runs this to load a module (its kernel.modprobe setting).
 MODPROBE = "/sbin/modprobe"
@@ -96,13 +97,15 @@ class Ipvs:
     """The IPVS table of this process's network namespace.
 
     Opening raises NotInstalled where the kernel has no IPVS and NotPrivileged where this process
-    may not use it.  timeout is how many seconds the kernel may take for one answer; when it
+    may not use it.  *record* is told of the idle timeouts before they are changed; what it cannot
+    hold is not done.  timeout is how many seconds the kernel may take for one answer; when it
     takes longer, or loses an answer for want of memory, the call raises KernelError: nobody
     knows what has been done, so read the table and plan again.
     """
 
-    def __init__(self, timeout: float = 10.0) -> None:
+    def __init__(self, record: TimeoutRecord | None = None, timeout: float = 10.0) -> None:
         self._channel = _open(timeout)
+        self._record = record
         self._readings: dict[ServiceName, _Reading] = {}
         self.writes = 0  # operations asked of the kernel so far
 
@@ -147,8 +150,7 @@ class Ipvs:
         self._readings = readings
         services = {name: reading.service for name, reading in readings.items()}
         daemons = map(rows.sync_daemon, self._channel.dump(abi.GET_DAEMON))
-        timeouts = rows.timeouts(self._channel.ask(abi.GET_CONFIG))
-        ruleset = Ruleset(services, timeouts, {daemon.role: daemon for daemon in daemons})
+        ruleset = Ruleset(services, self._timeouts(), {daemon.role: daemon for daemon in daemons})
         return Snapshot(ruleset, _Counted(services, counted), _Connections(counted))
 
     def apply(self, operations: Sequence[Operation]) -> tuple[Refusal, ...]:
@@ -157,7 +159,11 @@ class Ipvs:
         A refusal does not stop the operations after it.  Raises KernelError where the kernel's
         answer was lost; some of the operations may then have been carried out.
         """
-        return collect(zip(operations, self._send(operations)))
+        unrecorded = self._unrecorded(operations)
+        if unrecorded:
+            refused = [refusal.operation for refusal in unrecorded]
+            operations = [it for it in operations if it not in refused]
+        return (*unrecorded, *collect(zip(operations, self._send(operations))))
 
     def flush(self) -> None:
         """Remove every service with its destinations."""
@@ -166,6 +172,23 @@ class Ipvs:
     def zero(self) -> None:
         """Set the counters of every service and destination to 0."""
         self._do(abi.ZERO)
+
+    def _unrecorded(self, operations: Sequence[Operation]) -> tuple[Refusal, ...]:
+        """Have the record know of every change of timeouts; return those that it cannot hold."""
+        changes = [it for it in operations if isinstance(it, SetTimeouts)]
+        if self._record is None or not changes:
+            return ()
+        try:
+            for change in changes:
+                self._record.note(self._timeouts(), change.timeouts)
+        except OSError as error:
+            what = f"timeouts: what they are cannot be written down before: {error.strerror}"
+            refused = KernelError(what, error.errno or 0)
+            return tuple(Refusal(change, refused) for change in changes)
+        return ()
+
+    def _timeouts(self) -> Timeouts:
+        return rows.timeouts(self._channel.ask(abi.GET_CONFIG))
 
     def _send(self, operations: Sequence[Operation]) -> list[int]:
         numbers: list[int] = []

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from lvs_nat.core.sysctls import FORWARD, FORWARD6, Trace, effects, ours, recorded, spell
-from lvs_nat.errors import ConfigError, LvsNatError
-from lvs_nat.system.files import boot_id, read_text, write_atomic
+from lvs_nat.core.sysctls import FORWARD, FORWARD6, effects, ours, recorded, spell
+from lvs_nat.errors import LvsNatError
+from lvs_nat.system.record import Record
 
 GONE = (errno.ENOENT, errno.ENOTDIR, errno.ENODEV)
 
@@ -26,7 +25,7 @@ class Sysctls:
         self, root: Path = Path("/proc/sys"), record: Path = Path("/run/lvs-nat/sysctl.json")
     ) -> None:
         self._root = root
-        self._record = record
+        self._record = Record(record, ours, "what settings were", root)
         self._wanted: Mapping[str, str] = {}
         self._said: set[str] = set()
 
@@ -49,11 +48,11 @@ class Sysctls:
             for name in wanted
             if name not in present and self._news(name)
         ]
-        record, complaint = self._load()
+        record, complaint = self._record.load()
         lines += [complaint] if complaint else []
         found = recorded(wanted, present, record)
         if found != record:
-            self._save(found)
+            self._record.save(found)
         for name, value in wanted.items():
             if present.get(name, value) != value:
                 lines += self._change(name, present[name], value)
@@ -69,7 +68,7 @@ class Sysctls:
 
         The record is removed, unless the kernel refused a value: a later call tries again.
         """
-        record, complaint = self._load()
+        record, complaint = self._record.load()
         if not record:
             return [complaint or "no kernel setting is on record: none is restored"]
         lines, refusals, targets = [], [], {}
@@ -91,8 +90,16 @@ class Sysctls:
                     what = f"cannot restore {spell(name)} to {targets[name]}"
                     refusals.append(f"{what}: {error.strerror}")
         if not refusals:
-            self._record.unlink()
+            self._record.remove()
         return lines + refusals
+
+    def keep(self) -> list[str]:
+        """Leave all to a table that is kept; return a sentence for each that we had changed."""
+        return [
+            f"{spell(name)} stays at {trace.left} for the table that is kept; it was {trace.before}"
+            for name, trace in self._record.load()[0].items()
+            if trace.before != trace.left == self._read(name)
+        ]
 
     def _change(self, name: str, before: str, value: str) -> list[str]:
         try:
@@ -134,21 +141,3 @@ class Sysctls:
             os.write(number, f"{value}\n".encode())
         finally:
             os.close(number)
-
-    def _load(self) -> tuple[dict[str, Trace], str]:
-        if not self._record.exists():
-            return {}, ""
-        try:
-            found = json.loads(read_text(self._record))
-            record = {name: Trace(*map(str, pair)) for name, pair in found["values"].items()}
-            boot = found["boot"]
-        except (ConfigError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
-            record, boot = {}, None
-        if boot is None or not all(map(ours, record)):
-            return {}, f"{self._record} cannot be used: what settings were before is not known"
-        return (record, "") if boot == boot_id(self._root) else ({}, "")
-
-    def _save(self, record: Mapping[str, Trace]) -> None:
-        values = {name: [trace.before, trace.left] for name, trace in record.items()}
-        text = json.dumps({"boot": boot_id(self._root), "values": values}, indent=1)
-        write_atomic(self._record, text + "\n", 0o600)

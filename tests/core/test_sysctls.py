@@ -1,6 +1,7 @@
 import pytest
 
-from lvs_nat.core.sysctls import Trace, effects, ours, recorded, spell, wanted
+from lvs_nat.core.sysctls import effects, ours, recorded, spell, wanted
+from lvs_nat.core.traces import Trace
 
 FORWARD = "net/ipv4/ip_forward"
 ALL = "net/ipv4/conf/all/"
@@ -114,7 +115,7 @@ def test_an_interface_that_was_there_before_us_goes_back_to_its_own_value():
     ],
 )
 def test_only_settings_of_the_network_are_ours(name, own):
-    assert ours(name) is own
+    assert ours(name, Trace("0", "1")) is own
 
 
 def test_a_setting_is_spelled_as_sysctl_takes_it():

@@ -93,14 +93,50 @@ def test_a_director_that_hangs_is_stopped_all_the_same(director):
     assert director.service("status", check=False).returncode == 3
 
 
-def test_on_stop_keep_leaves_the_table(director):
-    Path("/etc/lvs-nat/lvs-nat.conf").write_text("on_stop = keep\n")
+def test_on_stop_keep_leaves_a_table_that_still_serves_until_a_stop_clears_it(director):
+    config = Path("/etc/lvs-nat/lvs-nat.conf")
+    config.write_text("on_stop = keep\n")
+    director.sysctl(FORWARD, "0")
+    director.service("start")
+    said = director.service("stop").stdout
+
+    assert "net.ipv4.ip_forward stays at 1 for the table that is kept; it was 0\n" in said
+    assert director.table() == TUTORIAL
+    assert {director.lab.curl() for _ in range(4)} == {"lvs01 host!\n", "lvs02 host!\n"}
+
+    config.write_text("")
+    assert "net.ipv4.ip_forward is restored to 0\n" in director.service("stop").stdout
+    assert (director.table(), director.sysctl(FORWARD)) == ("", "0")
+
+
+def test_a_start_after_a_stop_that_kept_the_table_still_knows_what_was_there_before(director):
+    config = Path("/etc/lvs-nat/lvs-nat.conf")
+    config.write_text("on_stop = keep\n")
+    director.sysctl(FORWARD, "0")
     director.service("start")
     director.service("stop")
-    kept = director.table()
-    director.ipvsadm("-C")
+    config.write_text("")
+    director.service("start")
+    director.service("stop")
 
-    assert kept == TUTORIAL
+    assert director.sysctl(FORWARD) == "0"
+
+
+def test_idle_timeouts_of_the_rules_end_with_the_service_a_crash_in_between_too(director):
+    def timeouts():
+        return director.ipvsadm("-L", "--timeout")
+
+    before = timeouts()
+    RULES.write_text("--set 100 20 0\n" + TUTORIAL)
+    director.service("start")
+    assert timeouts() == "Timeout (tcp tcpfin udp): 100 20 300\n"
+    os.kill(director.pid(), signal.SIGKILL)
+    until(lambda: director.service("status", check=False).returncode == 1, 3, "a dead director")
+    director.service("start")
+    said = director.service("stop").stdout
+
+    assert "the idle timeout tcp is restored to 900 s\n" in said
+    assert timeouts() == before == "Timeout (tcp tcpfin udp): 900 120 300\n"
 
 
 def test_a_killed_prober_is_replaced_and_the_table_untouched(director):
@@ -248,7 +284,9 @@ def test_a_crash_goes_on_with_what_ran_and_a_restart_returns_to_what_is_saved(di
     director.ipvsadm("-E", "-t", VIP, "-s", "wrr")
     until(lambda: director.status()["unsaved"], 3, "the edit in the status")
     memory = Path("/run/lvs-nat/state.json")
-    until(lambda: "-s wrr" in memory.read_text(), 3, "the edit in the state file")
+    until(
+        lambda: memory.exists() and "-s wrr" in memory.read_text(), 3, "the edit in the state file"
+    )
     os.kill(director.pid(), signal.SIGKILL)
     until(lambda: director.service("status", check=False).returncode == 1, 3, "a dead director")
     director.service("start")
