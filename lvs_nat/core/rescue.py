@@ -36,6 +36,6 @@ def _replaceable(cluster: Cluster, service: Service, actual: Service | None) -> 
         return
     serving = {endpoint for endpoint, row in actual.destinations.items() if row.weight}
     for endpoint, destination in service.destinations.items():
-        checked = cluster.members[Row(service.name, endpoint)] is not None
+        checked = bool(cluster.members[Row(service.name, endpoint)])
         if checked and destination.forwarding is Forwarding.MASQUERADE and serving - {endpoint}:
             yield endpoint

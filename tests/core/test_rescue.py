@@ -1,8 +1,9 @@
 import pytest
 
 from lvs_nat.core.cluster import Cluster
+from lvs_nat.core.questions import Nothing
 from lvs_nat.core.rescue import rescued
-from lvs_nat.core.setup import Check, CheckKind, OnFailure, ServiceSetup, Setup
+from lvs_nat.core.setup import Check, OnFailure, ServiceSetup, Setup
 from lvs_nat.model import Forwarding
 from tests.builders import RS1, RS2, VIP, WEB, real, rules, service, tcp, udp
 
@@ -11,8 +12,8 @@ OTHER = real("192.168.122.30:80")
 GONE = rules(service(VIP, RS2))
 QUIET1 = real("192.168.122.10:80", 0)
 QUIESCE = Setup(default=ServiceSetup(on_failure=OnFailure.QUIESCE))
-UNCHECKED = Setup(default=ServiceSetup(check=Check(CheckKind.NONE)))
-HALF = Setup(default=ServiceSetup(servers={RS1.endpoint: Check(CheckKind.NONE)}))
+UNCHECKED = Setup(default=ServiceSetup((Check(Nothing()),)))
+HALF = Setup(default=ServiceSetup(servers={RS1.endpoint: (Check(Nothing()),)}))
 
 
 @pytest.mark.parametrize(
