@@ -28,9 +28,10 @@ _lvs_nat() {
     case $command in
         "")
             _lvs_nat_words "start stop restart try-restart reload force-reload status drain
-                disable enable weight save configtest rules run demo --help --version"
+                disable enable weight diff save configtest rules run demo --help --version"
             return ;;
         stop) options+=" --if-stop-job" ;;
+        diff) options+=" --json" ;;
         status) options+=" --json --checks" ;;
         drain) options+=" --service --timeout --wait --for --force --json" ;;
         disable) options+=" --service --for --force --json" ;;

@@ -186,6 +186,11 @@ class Director:
         self._expected = None if filled_in else self.actual
         self._complain(tuple(str(refusal.error) for refusal in refusals))
 
+    def pending(self) -> tuple[Operation, ...]:
+        """Read the kernel and return what its table still differs by from what is wanted."""
+        self.reconcile()
+        return self._operations()
+
     def _operations(self) -> tuple[Operation, ...]:
         rules = self.cluster.rules
         services = {

@@ -239,6 +239,7 @@ class Service:
             {"status": self._report},
             {
                 "running": self._running,
+                "diff": self._diff,
                 "judge": self._judge,
                 "reload": self._reload,
                 "stop": self._stop,
@@ -267,6 +268,10 @@ class Service:
     def _running(self, _: dict[str, Any]) -> dict[str, Any]:
         self._look()  # an edit made a moment ago is what `save` is asked to save
         return {"rules": spell(self._director.meant), "path": str(self._paths.rules)}
+
+    def _diff(self, _: dict[str, Any]) -> dict[str, Any]:
+        pending = list(map(spell_operation, self._director.pending()))
+        return {"rules": spell(self._director.meant), "kernel": pending}
 
     def _was_saved(self, _: dict[str, Any]) -> dict[str, Any]:
         """Take note of what the rule file holds now; the settings stay as they run."""
