@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from importlib import import_module
 from importlib.util import find_spec
 from types import MappingProxyType
@@ -38,12 +39,23 @@ LIBRARIES: Mapping[CheckKind, tuple[str, str]] = MappingProxyType(
 )
 
 
+# What is imported when the first such question is prepared.
+NEEDED = ("lvs_nat.checks.secure", "urllib.parse", "dns.message", "h2.connection")
+
+
 def missing(kind: CheckKind) -> str:
     """Return what must be installed before questions of *kind* can be asked; "" if nothing."""
     library, package = LIBRARIES.get(kind, ("", ""))
     if not library or find_spec(library):
         return ""
     return f"check = {kind.value} needs the Python library {library}: dnf install {package}"
+
+
+def preload() -> None:
+    """Load whatever there is, with what it needs: later nothing may be there to be read."""
+    for name in (*(f"lvs_nat.checks.{it}" for it in MODULES.values()), *NEEDED):
+        with suppress(ImportError):  # who asks for it is told
+            import_module(name)
 
 
 def load(kind: CheckKind, lent: Lent = NOTHING_LENT) -> Kind:

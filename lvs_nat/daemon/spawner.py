@@ -11,11 +11,13 @@ import time
 import traceback
 from collections.abc import Callable, Collection
 from contextlib import suppress
+from pathlib import Path
 
+from lvs_nat.checks import kinds
 from lvs_nat.core import wire
 from lvs_nat.daemon import prober
 from lvs_nat.daemon.link import Link
-from lvs_nat.system import privileges
+from lvs_nat.system import files, privileges
 
 USERS = ("lvs-nat-check", "nobody")
 # A prober gives a sign of life every second.  Silence is counted in looks of this many
@@ -59,6 +61,8 @@ def _spawner(line: socket.socket, director: int, run: Run, look: float) -> None:
     _deaf()
     _close_all_but({0, 1, 2, line.fileno()})
     os.chdir("/")
+    if not all(files.open_to_all(Path(it)) for it in (os.__file__, __file__)):
+        kinds.preload()  # a Python in root's home is out of reach from now on
     privileges.become(*USERS)
     privileges.die_with(director)
     line.setblocking(False)

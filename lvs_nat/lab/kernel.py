@@ -6,7 +6,9 @@ import os
 import re
 import shlex
 import shutil
+import stat
 import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from enum import Enum
 from pathlib import Path
@@ -62,7 +64,7 @@ def run(
     environ[INSIDE] = kind.value
     environ["PATH"] = ":".join(filter(None, [environ.get("PATH"), packages.SEARCH]))
     orders = Orders(
-        script=_script(command, environ, cwd or Path.cwd(), terminal),
+        script=_script(command, environ, cwd or Path.cwd(), terminal, folders),
         timeout=timeout,
         memory=memory,
         writable=tuple(folders),
@@ -100,12 +102,29 @@ def _succeeds(program: str, *arguments: str) -> bool:
     )
 
 
-def _script(command: Sequence[str], environ: Mapping[str, str], cwd: Path, terminal: bool) -> str:
+def _script(
+    command: Sequence[str],
+    environ: Mapping[str, str],
+    cwd: Path,
+    terminal: bool,
+    writable: Sequence[Path],
+) -> str:
     """Return the sh script that becomes *command*."""
     names = [name for name in environ if re.fullmatch(r"[A-Za-z_]\w*", name, re.ASCII)]
     lines = [f"export {name}={shlex.quote(environ[name])}" for name in names]
     if terminal:
         size = shutil.get_terminal_size()
         lines.append(f"stty rows {size.lines} cols {size.columns}")
+    # The prober is nobody there, and must find its Python and our code in somebody's home.
+    closed = [it for it in _closed(cwd) if not any(it.is_relative_to(own) for own in writable)]
+    if closed:
+        lines.append(f"chmod o+x {shlex.join(map(str, closed))}")
     lines += [f"cd {shlex.quote(str(cwd))} || exit 125", f"exec {shlex.join(command)}"]
     return "\n".join(lines) + "\n"
+
+
+def _closed(cwd: Path) -> list[Path]:
+    """Return the folders on the way to what a guest runs that not everybody may pass."""
+    places = (Path(sys.prefix), Path(sys.base_prefix), Path(__file__).resolve().parent, cwd)
+    ways = {folder for place in places for folder in (place, *place.parents)}
+    return sorted(folder for folder in ways if not folder.stat().st_mode & stat.S_IXOTH)

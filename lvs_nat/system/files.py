@@ -53,6 +53,11 @@ def _read(path: Path, most: int) -> bytes:
         return file.read(most) or b""
 
 
+def open_to_all(path: Path) -> bool:
+    """Say whether everybody may pass all folders above *path*."""
+    return all(folder.stat().st_mode & stat.S_IXOTH for folder in path.resolve().parents)
+
+
 def boot_id(root: Path = Path("/proc/sys")) -> str:
     """Return the name of this boot, or nothing where the kernel gives none."""
     try:

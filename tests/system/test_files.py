@@ -1,12 +1,13 @@
 import errno
 import os
 import stat
+import tempfile
 from pathlib import Path
 
 import pytest
 
 from lvs_nat.errors import ConfigError
-from lvs_nat.system.files import LIMIT, boot_id, read_text, write_atomic
+from lvs_nat.system.files import LIMIT, boot_id, open_to_all, read_text, write_atomic
 
 FOREIGN = "there is a byte that is not UTF-8; save the file as UTF-8 text"
 
@@ -168,3 +169,12 @@ def test_a_full_disk_leaves_the_old_file_and_nothing_else(tmp_path):
 def test_a_boot_has_a_name_where_the_kernel_gives_one(tmp_path):
     assert boot_id() == Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     assert boot_id(tmp_path) == ""
+
+
+@pytest.mark.parametrize("mode, passable", [(0o755, True), (0o711, True), (0o750, False)])
+def test_a_folder_that_is_closed_is_on_nobodys_way(mode, passable):
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        Path(folder, "inner").mkdir()
+        Path(folder).chmod(mode)
+
+        assert open_to_all(Path(folder, "inner", "file")) is passable

@@ -1,0 +1,25 @@
+"""Kinds of check are found in their modules, and all that they need can be loaded beforehand."""
+
+import subprocess
+import sys
+
+import pytest
+
+from lvs_nat.checks import kinds
+from lvs_nat.checks.kind import Kind
+from lvs_nat.core.questions import CheckKind
+
+
+@pytest.mark.parametrize("kind", set(CheckKind) - {CheckKind.NONE})
+def test_every_question_has_a_kind(kind):
+    assert isinstance(kinds.load(kind), Kind)
+
+
+def test_what_is_preloaded_is_all_that_a_question_is_ever_loaded_for():
+    program = (
+        "import sys; from lvs_nat.checks import kinds; kinds.preload();"
+        "sys.path[:] = []; sys.meta_path[:] = [];"
+        "import ssl, urllib.parse, lvs_nat.checks.secure, dns.message, h2.connection"
+    )
+
+    assert subprocess.run([sys.executable, "-c", program]).returncode == 0
