@@ -28,6 +28,7 @@ MODULES: Mapping[CheckKind, str] = MappingProxyType(
         CheckKind.FILE: "file",
         CheckKind.AGENT: "agent",
         CheckKind.RADIUS: "radius",
+        CheckKind.BFD: "bfd",
     }
 )
 # What some are asked by, if it is installed: the Python module, and its package for EL and Fedora.

@@ -18,8 +18,7 @@ from lvs_nat.core.health import Outcome
 
 ROOT = frozenset({0})
 PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
-# What a program writes: how many bytes of it are kept, and after how many it never stops.
-KEPT = 16384
+# Who has written more bytes than this never stops.
 ENDLESS = 1 << 20
 PIECE = 65536
 # Limits against accidents (setrlimit(2)): descriptors, no core dumps, and the size of files,
@@ -179,7 +178,7 @@ class Running:
                 assert self._poll is not None
                 self._poll.unregister(self._output)
             self._written += len(part)
-            self._kept = (self._kept + part)[:KEPT]
+            self._kept += part
 
 
 def _spawned(command: Sequence[str], environment: Mapping[str, str], output: int) -> int:
