@@ -7,10 +7,9 @@ import pytest
 
 from lvs_nat.checks import kinds
 from lvs_nat.checks.kind import Kind
-from lvs_nat.core.questions import CheckKind
 
 
-@pytest.mark.parametrize("kind", set(CheckKind) - {CheckKind.NONE})
+@pytest.mark.parametrize("kind", kinds.MODULES)
 def test_every_question_has_a_kind(kind):
     assert isinstance(kinds.load(kind), Kind)
 
