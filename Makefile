@@ -35,7 +35,7 @@ kernel: $(READY)
 	@$(RUN) -m lvs_nat.lab -t 100 -- true
 
 unit: $(READY)
-	$(PYTEST) -m 'not kernel and not lab'
+	$(PYTEST) -m 'not kernel and not lab and not servers'
 
 lint: $(READY)
 	$(RUN) -m ruff check .

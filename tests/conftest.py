@@ -22,7 +22,7 @@ def pytest_addoption(parser):
     parser.addoption(
         "--require-kernel",
         action="store_true",
-        help="fail unless tests marked kernel and tests marked lab have run, and none was skipped",
+        help="fail unless tests marked kernel, lab and servers have run, and none was skipped",
     )
 
 
@@ -98,10 +98,10 @@ def pytest_runtest_teardown(item):
 
 
 class Census:
-    """Counts the tests that had a kernel, so that a run without one cannot pass."""
+    """Counts the tests that had what they need, so that a run without it cannot pass."""
 
     def __init__(self):
-        self._ran = {"kernel": 0, "lab": 0}
+        self._ran = {"kernel": 0, "lab": 0, "servers": 0}
         self._skipped = []
 
     def pytest_runtest_logreport(self, report):
@@ -121,6 +121,7 @@ class Census:
 
     def pytest_terminal_summary(self, terminalreporter):
         for mark, number in self._ran.items():
-            terminalreporter.write_line(f"{number} tests marked {mark} ran on a kernel with IPVS")
+            on = "against real servers" if mark == "servers" else "on a kernel with IPVS"
+            terminalreporter.write_line(f"{number} tests marked {mark} ran {on}")
         for name in self._skipped:
             terminalreporter.write_line(f"skipped, and must not be: {name}", red=True)

@@ -134,7 +134,7 @@ class Talk:
         pattern = self._plan.acts[self._place]
         text = pattern.pattern.decode() if isinstance(pattern, re.Pattern) else "TLS"
         text = text.partition("|(?P<fail>")[0].replace("(?m)", "", 1)
-        for tail in (r"\n", r"\r?", ".*", "(?: .*)?"):
+        for tail in (r"\n", r"\r?", r"\r", ".*", "(?: .*)?"):
             text = text[: -len(tail)] if text.endswith(tail) and text != tail else text
         return text
 
@@ -166,10 +166,13 @@ class Talk:
         layer.outgoing = b""
 
 
-def _begin(plan: Plan, place: int, _tls: ssl.SSLObject) -> Dialogue | Answer:
-    """Return what goes on inside TLS: nothing, where nothing more is expected."""
-    rest = any(isinstance(act, re.Pattern) for act in plan.acts[place:])
-    return Talk(plan, place) if rest else plan.passed
+def _begin(plan: Plan, place: int, tls: ssl.SSLObject) -> Dialogue | Answer:
+    """Return what goes on inside TLS: a goodbye, where nothing more is expected."""
+    if any(isinstance(act, re.Pattern) for act in plan.acts[place:]):
+        return Talk(plan, place)
+    from lvs_nat.checks.tls import part
+
+    return part(tls, plan.passed)
 
 
 KIND = Kind(prepare, stream.start, Stream.proceed, steps=True, overdue=Stream.overdue)

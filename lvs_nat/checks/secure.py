@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import ssl
 import time
 from collections.abc import Callable, Iterator
@@ -30,6 +31,8 @@ _FIRST = (22, 21)
 _DATES, _NAMES = (9, 10), (62, 64)
 # ssl.h; Python names it since 3.12.  Servers without RFC 5746 are what clients still talk to.
 _LEGACY_SERVER_CONNECT = 0x4
+# What Python adds to the words of an error that OpenSSL has no name for.
+_PYTHONS = re.compile(r"^\[SSL\] | \(_ssl\.c:\d+\)$")
 # A server that is believed without a look may be old.
 _ANY = "ALL:!aNULL:!eNULL:@SECLEVEL=0"
 
@@ -97,8 +100,9 @@ def _telling(what: str) -> Iterator[None]:
 def _reason(error: Exception) -> str:
     """Return OpenSSL's own words, or the system's."""
     reason = getattr(error, "reason", None)
-    said = getattr(error, "strerror", None) or str(error)
-    return reason.replace("_", " ").lower() if isinstance(reason, str) else said
+    if isinstance(reason, str):
+        return reason.replace("_", " ").lower()
+    return _PYTHONS.sub("", getattr(error, "strerror", None) or str(error))
 
 
 def _speaking(
@@ -193,6 +197,8 @@ class Layer:
             heard = dialogue.hear(data) if data else dialogue.end(End.CLOSED)
             if heard is not None:
                 self._say(dialogue)
+                with suppress(ssl.SSLError):  # a goodbye, without which some servers complain
+                    self._tls.unwrap()
                 return heard
             if not self._left:
                 return dialogue.end(End.FULL)

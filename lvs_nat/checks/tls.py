@@ -24,13 +24,18 @@ def prepare(target: Target) -> Line:
 
 
 def _shaken(question: Tls, tls: ssl.SSLObject) -> Dialogue | Answer:
-    version = tls.version() or "TLS"
-    words = f"{version} handshake"
+    words = f"{tls.version()} handshake"
     if question.verify is not Verify.NONE or question.min_days:
         with suppress(ValueError):  # OpenSSL understands it, and that is enough
             words += f", certificate valid until {secure.day(secure.seen(tls).ends)}"
-    answer = Answer(Outcome.PASS, words)
-    return Parting(tls, answer) if version == "TLSv1.3" else answer
+    return part(tls, Answer(Outcome.PASS, words))
+
+
+def part(tls: ssl.SSLObject, answer: Answer) -> Dialogue | Answer:
+    """Say goodbye; return the dialogue that comes to *answer*, or that where nothing can follow."""
+    with suppress(ssl.SSLError):
+        tls.unwrap()
+    return Parting(answer) if tls.version() == "TLSv1.3" else answer
 
 
 class Parting:
@@ -43,11 +48,9 @@ class Parting:
 
     __slots__ = ("_answer", "outgoing")
 
-    def __init__(self, tls: ssl.SSLObject, answer: Answer) -> None:
+    def __init__(self, answer: Answer) -> None:
         self.outgoing = b""
         self._answer = answer
-        with suppress(ssl.SSLWantReadError):
-            tls.unwrap()
 
     def hear(self, data: bytes) -> Answer:
         return self._answer

@@ -10,13 +10,14 @@ NAME = "www.example.org"
 
 
 class Authority:
-    """Signs certificates; *path* is the file that says to trust it, *folder* takes others."""
+    """Signs certificates; *path* is the file that says to trust it, *text* what stands in it."""
 
     def __init__(self, folder):
         self._ca = trustme.CA()
-        self.folder = folder
+        self._folder = folder
         self.path = str(folder / "authority.pem")
         self._ca.cert_pem.write_to_path(self.path)
+        self.text = self._ca.cert_pem.bytes().decode()
 
     def issue(self, *names, begins=None, ends=None):
         """Return a certificate for *names*, valid from and until so many days from now."""
@@ -28,7 +29,7 @@ class Authority:
 
     def file(self, name, certificate):
         """Return the path of a file with the certificate and its key."""
-        path = self.folder / f"{name}.pem"
+        path = self._folder / f"{name}.pem"
         certificate.private_key_and_cert_chain_pem.write_to_path(str(path))
         return str(path)
 

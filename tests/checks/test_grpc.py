@@ -1,15 +1,11 @@
-"""Against grpcio, and against servers of h2 that answer as they are told."""
+"""Against servers of h2 that answer as they are told; test_servers.py asks a real one."""
 
 import socket
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 
-import grpc
 import h2.config
 import h2.connection
 import h2.events
 import pytest
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,82 +13,16 @@ from lvs_nat.checks import kinds
 from lvs_nat.checks.grpc import Asked, Call, state
 from lvs_nat.checks.kind import Answer
 from lvs_nat.core.health import Outcome
-from lvs_nat.core.questions import CheckKind, Grpc, Tls, Verify
+from lvs_nat.core.questions import CheckKind, Grpc
 from tests.builders import at
 from tests.checks.asking import ask, serving
-from tests.checks.certificates import NAME, Authority
 
 LATE = 0.2
 SERVING = Answer(Outcome.PASS, "SERVING")
 
 
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory):
-    return Authority(tmp_path_factory.mktemp("certificates"))
-
-
-@contextmanager
-def grpcio(credentials=None, **states):
-    """Run a server whose services are in *states*; "" is the server as a whole."""
-    server = grpc.server(ThreadPoolExecutor(1))
-    servicer = health.HealthServicer()
-    for name, word in {"": "SERVING", **states}.items():
-        servicer.set(name, health_pb2.HealthCheckResponse.ServingStatus.Value(word))
-    health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
-    place = "127.0.0.1:0"
-    port = (
-        server.add_secure_port(place, credentials) if credentials
-        else server.add_insecure_port(place)
-    )  # fmt: skip
-    server.start()
-    try:
-        yield at(f"127.0.0.1:{port}")
-    finally:
-        server.stop(None).wait()
-
-
 def failed(words):
     return Answer(Outcome.FAIL, words)
-
-
-@pytest.mark.parametrize(
-    "service, verdict",
-    [
-        ("", SERVING),
-        ("shop.Cart", SERVING),
-        ("shop.Till", failed("NOT_SERVING")),
-        ("x" * 300, SERVING),
-        ("shop.Nothing", failed("gRPC status '5': no such service")),
-    ],
-)
-def test_a_service_passes_while_it_is_serving(service, verdict):
-    states = {"shop.Cart": "SERVING", "shop.Till": "NOT_SERVING", "x" * 300: "SERVING"}
-    with grpcio(**states) as endpoint:
-        assert ask(Grpc(service), endpoint) == verdict
-
-
-def test_a_server_without_the_health_protocol_fails():
-    server = grpc.server(ThreadPoolExecutor(1))
-    port = server.add_insecure_port("127.0.0.1:0")
-    server.start()
-    try:
-        verdict = ask(Grpc(), at(f"127.0.0.1:{port}"))
-    finally:
-        server.stop(None).wait()
-
-    assert verdict == failed("gRPC status '12': no health service")
-
-
-def test_a_server_is_asked_inside_tls(authority):
-    leaf = authority.issue()
-    pair = (leaf.private_key_pem.bytes(), leaf.cert_chain_pems[0].bytes())
-    with grpcio(grpc.ssl_server_credentials([pair])) as endpoint:
-        good, other = (
-            Grpc(tls=Tls(name, Verify.NAME, authority.path)) for name in (NAME, "a.example")
-        )
-        assert ask(good, endpoint) == SERVING
-        assert ask(other, endpoint) == failed(f"certificate is for other names: {NAME}")
-        assert ask(Grpc(), endpoint).outcome is Outcome.FAIL
 
 
 class Told:
