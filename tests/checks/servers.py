@@ -46,7 +46,11 @@ def tree():
 
     Raises NotInstalled where neither is to be had.
     """
-    return packages.gather(PROGRAMS, os.environ).tree
+    environ = dict(os.environ)
+    usual = packages.cache(environ)
+    if os.getuid() == 0 and not all(it.stat().st_mode & 1 for it in usual.parents if it.exists()):
+        environ["LVS_NAT_LAB_CACHE"] = "/var/cache/lvs-nat-lab"  # where nobody gets to, too
+    return packages.gather(PROGRAMS, environ).tree
 
 
 def found(name, *folders):
