@@ -263,7 +263,7 @@ def test_a_conversation_tells_who_is_let_in(request, server, port, name, login, 
                 "pop3": [conversation("pop3"), conversation("pop3", *GOOD, tls=ANY)],
                 "imaps": [conversation("imaps", tls=ANY)],
             },
-            ["Error", "Connection closed", "reset"],
+            ["SSL_accept", "SSL_read", "reset"],
         ),
         (
             daemons.redis,
