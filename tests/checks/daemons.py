@@ -285,7 +285,8 @@ def postgresql(authority, secure):
             settings |= {"ssl": "on", "ssl_cert_file": certificate, "ssl_key_file": certificate}
         options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
         command = (program("postgres"), "-D", data, "-h", HOST, "-p", plain, "-k", place.path)
-        with place.running(*command, *options, ports=ports) as server:
+        ready = "ready to accept connections"  # it listens before, and lets nobody in
+        with place.running(*command, *options, ports=ports, ready=ready) as server:
             yield _given(place, server, plain=plain)
 
 

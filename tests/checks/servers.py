@@ -133,23 +133,25 @@ class Place:
         assert done.returncode == 0, done.stdout
 
     @contextmanager
-    def running(self, *command, ports):
-        """Run a server until it is no more wanted; it has started once it listens on *ports*."""
+    def running(self, *command, ports, ready=""):
+        """Run a server until it is no more wanted.
+
+        It has started once it listens on *ports*, and has said *ready* in its log.
+        """
         words = [str(word) for word in command]
         with (self.path / "output.log").open("w") as output, subprocess.Popen(
             words, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
             **self._popen(),
         ) as server:  # fmt: skip
             try:
-                for port in ports:
-                    self._wait_for(server, port)
+                self._wait_for(server, lambda: all(map(listening, ports)) and ready in self.log())
                 yield server
             finally:
                 self.end(server)
 
-    def _wait_for(self, server, port):
+    def _wait_for(self, server, started):
         deadline = time.monotonic() + STARTING
-        while not listening(port):
+        while not started():
             assert server.poll() is None, f"the server has ended: {self.log()}"
             assert time.monotonic() < deadline, f"no server yet: {self.log()}"
             time.sleep(0.02)
