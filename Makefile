@@ -9,7 +9,7 @@ PYTEST := $(RUN) -m pytest
 # Downloads stay in this folder too.
 export PIP_CACHE_DIR ?= $(CURDIR)/.cache/pip
 
-.PHONY: help demo test kernel lint unit test-pythons bench rpm rpmlint boot clean
+.PHONY: help demo test kernel judges lint unit test-pythons bench rpm rpmlint boot clean
 .DEFAULT_GOAL := help
 
 help:
@@ -27,12 +27,15 @@ help:
 demo: $(READY)
 	@$(VENV)/bin/lvs-nat demo
 
-test: lint kernel
+test: lint kernel judges
 	$(PYTEST) --require-kernel
 
-# Once by itself, so that a download is seen and a machine that cannot be used says so at once.
+# Once by themselves, so that a download is seen and a machine that cannot be used says so at once.
 kernel: $(READY)
 	@$(RUN) -m lvs_nat.lab -t 100 -- true
+
+judges: $(READY)
+	@$(RUN) -m tests.judges
 
 unit: $(READY)
 	$(PYTEST) -m 'not kernel and not lab and not servers'

@@ -132,12 +132,9 @@ def lint() -> int:
 
 def environment(tools: packages.Tools) -> dict[str, str]:
     """Return this process's environment, in which programs of *tools* find what they need."""
-    environ = {**os.environ, "LC_ALL": "C.UTF-8"}
+    environ = tools.environment({**os.environ, "LC_ALL": "C.UTF-8"})
     if tools.tree:
         usr = tools.tree / "usr"
-        libraries = [str(folder) for folder in sorted((usr / "lib").glob("*-linux-gnu*"))]
-        environ["PATH"] = f"{usr / 'bin'}:{environ.get('PATH', packages.SEARCH)}"
-        environ["LD_LIBRARY_PATH"] = ":".join([*libraries, environ.get("LD_LIBRARY_PATH", "")])
         environ["RPM_CONFIGDIR"] = str(usr / "lib/rpm")
         environ["PYTHONPATH"] = str(usr / "lib/python3/dist-packages")
         environ["XDG_CONFIG_DIRS"] = str(tools.tree / "etc/xdg")

@@ -57,6 +57,21 @@ class Tools:
             raise NotInstalled(f"{program} is not there; install {GUEST_PROGRAMS[program][0]}")
         return Path(found)
 
+    def environment(self, environ: Mapping[str, str]) -> dict[str, str]:
+        """Return *environ* so that unpacked programs and their libraries are found on this machine.
+
+        Within the lab that is not needed: there they lie where they belong.
+        """
+        if not self.tree:
+            return dict(environ)
+        usr = self.tree / "usr"
+        libraries = sorted((usr / "lib").glob("*-linux-gnu*"))
+        # systemd has a library of its own, which its programs look for at its place.
+        libraries += [folder for folder in sorted(usr.glob("lib/**/systemd")) if folder.is_dir()]
+        found = [*map(str, libraries), *filter(None, [environ.get("LD_LIBRARY_PATH")])]
+        path = f"{usr / 'bin'}:{usr / 'sbin'}:{environ.get('PATH', SEARCH)}"
+        return {**environ, "PATH": path, "LD_LIBRARY_PATH": ":".join(found)}
+
     def folder(self, path: str) -> Path:
         """Return where the folder *path* of some package lies."""
         unpacked = Path(f"{self.tree}{path}")

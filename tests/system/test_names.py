@@ -81,14 +81,12 @@ def test_no_child_is_left():
     assert children.read_text() == before
 
 
-@pytest.mark.parametrize("service, transport, number", [("domain", Transport.UDP, 53)])
-def test_a_port_has_its_number(service, transport, number):
-    try:
-        socket.getservbyname(service, "udp")
-    except OSError:
-        pytest.skip("this machine has no /etc/services")
+@pytest.mark.kernel  # where what is written to /etc is gone afterwards
+def test_a_port_has_its_number():
+    with Path("/etc/services").open("a") as services:
+        services.write("\nbalanced 53053/udp\n")
 
-    assert Names().port(service, transport) == number
+    assert Names().port("balanced", Transport.UDP) == 53053
 
 
 @pytest.mark.parametrize("service", ["no-such-port", "", "\0", "\udcff"])

@@ -1,0 +1,29 @@
+"""The judges of what is packaged."""
+
+import pytest
+
+from lvs_nat.errors import NotInstalled
+from tests import judges
+
+
+@pytest.fixture(scope="session")
+def _judges(pytestconfig):
+    """Give the judges that are here, or, where none may be missing, every one."""
+    if not pytestconfig.option.require_kernel:
+        return judges.installed()
+    try:
+        return judges.fetched()
+    except NotInstalled as error:
+        pytest.fail(str(error))
+
+
+@pytest.fixture
+def judge(_judges):
+    """Run a program over what we package; return its exit status, output and errors."""
+
+    def run(program, *words):
+        if program not in _judges:
+            pytest.skip(f"{program} is not installed; make test fetches it")
+        return _judges.run(program, *words)
+
+    return run
