@@ -63,7 +63,7 @@ def text(found: dict[str, Any], colour: bool = False, checks: bool = False) -> s
     since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(found["since"]))
     counts = Counts(**found["counts"])
     lines = [f"lvs-nat (pid {found['pid']}) is running since {since}: {counts}"]
-    lines += [f"! {words}" for words in found["refusals"]]
+    lines += [f"! {words}" for words in (*found["refusals"], *found["quarrels"])]
     if found["unsaved"]:
         lines.append("not saved yet (`lvs-nat save` keeps it, `lvs-nat reload` drops it):")
         lines += [f"  ipvsadm {words}" for words in found["unsaved"]]

@@ -109,6 +109,21 @@ def service_of(operation: Operation) -> ServiceName | None:
     return operation.name
 
 
+def subject(operation: Operation) -> str:
+    """Name the part of the table that *operation* is about."""
+    if isinstance(operation, (AddService, SetService)):
+        return f"virtual service {operation.service.name}"
+    if isinstance(operation, DelService):
+        return f"virtual service {operation.name}"
+    if isinstance(operation, (AddDestination, SetDestination)):
+        return f"real server {operation.destination.endpoint} of {operation.name}"
+    if isinstance(operation, DelDestination):
+        return f"real server {operation.endpoint} of {operation.name}"
+    if isinstance(operation, SetTimeouts):
+        return "timeouts"
+    return f"{operation.daemon.role.name.lower()} sync daemon"
+
+
 def carried_out(
     operations: Sequence[Operation], refused: Sequence[Operation]
 ) -> tuple[Operation, ...]:

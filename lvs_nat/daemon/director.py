@@ -19,7 +19,9 @@ from lvs_nat.core.plan import (
     StartDaemon,
     carried_out,
     plan,
+    subject,
 )
+from lvs_nat.core.quarrels import Edit, Quarrels
 from lvs_nat.core.setup import Drift, Own, Setup, Target
 from lvs_nat.core.spelling import spell_operation
 from lvs_nat.core.targets import Here
@@ -77,6 +79,7 @@ class Director:
         self.cluster = cluster
         self.meant = cluster.rules
         self.refusals: tuple[str, ...] = ()
+        self.quarrels = Quarrels()
         self.counters: Mapping[tuple[ServiceName, Endpoint], Counters] = {}
         self.actual = Ruleset()
         self._table = table
@@ -179,7 +182,7 @@ class Director:
         self._expected = None  # should the kernel's answer be lost, edits and our own work mix
         refusals = self._table.apply(operations) if operations else ()
         done = carried_out(operations, [refusal.operation for refusal in refusals])
-        _record(done)
+        _record([it for it in done if not self._damped(subject(it))])
         self.actual = perform(self.actual, done)
         # The kernel fills in what a StartDaemon leaves open; only it knows what to expect then.
         filled_in = any(isinstance(operation, StartDaemon) for operation in done)
@@ -218,7 +221,7 @@ class Director:
             self._empty_since = now
         if now - self._empty_since < SECOND_LOOK:
             return True
-        log.warning("the kernel's table was emptied by somebody; putting it back")
+        self._heed([Edit(WHOLE, "-C")], "the whole table is put back", now)
         self._empty_since = None
         self._expected = None
         return False
@@ -239,8 +242,7 @@ class Director:
         done = edits(rules, expected, configured(self.actual, setup), own)
         if not done:
             return
-        for operation in done:
-            log.warning("somebody ran ipvsadm %s (%s)", spell_operation(operation), WORDS[policy])
+        self._heed([Edit(subject(it), spell_operation(it)) for it in done], WORDS[policy], now)
         if policy is Drift.REPAIR:
             return
         rules = adopt(rules, expected, done)
@@ -249,6 +251,24 @@ class Director:
         if policy is Drift.ADOPT:
             self.meant = rules
 
+    def _heed(self, edits: Sequence[Edit], what_becomes: str, now: float) -> None:
+        """Tell what somebody did; where it is a program that never tires, now and then only."""
+        self.quarrels = self.quarrels.after(edits, now)
+        told = [it.command for it in edits if not self._damped(it.subject)]
+        for command in told[:LINES]:
+            log.warning("somebody ran ipvsadm %s (%s)", command, what_becomes)
+        if len(told) > LINES:
+            log.warning("and %d more changes by somebody (%s)", len(told) - LINES, what_becomes)
+        due = self.quarrels.due(now)
+        for quarrel in due[:LINES]:
+            log.error("%s", quarrel)
+        if len(due) > LINES:
+            log.error("and %d more parts of the table are kept changing", len(due) - LINES)
+        self.quarrels = self.quarrels.telling(due, now)
+
+    def _damped(self, what: str) -> bool:
+        return self.quarrels.over(what) or self.quarrels.over(WHOLE)
+
     def _complain(self, reasons: tuple[str, ...]) -> None:
         for reason in reasons:
             if reason not in self.refusals:
@@ -256,6 +276,7 @@ class Director:
         self.refusals = reasons
 
 
+WHOLE = "the whole table"
 WORDS = {
     Drift.ADOPT: "kept; `lvs-nat save` writes it to the rule file",
     Drift.REPAIR: "put back",

@@ -261,6 +261,7 @@ class Service:
             "rules": str(self._paths.rules),
             "unsaved": list(map(spell_operation, changes(self._saved.rules, director.meant))),
             "refusals": list(director.refusals),
+            "quarrels": list(map(str, director.quarrels.after((), now).all)),
             "writes": self._kernel.writes,
             **body,
         }

@@ -18,6 +18,7 @@ from lvs_nat.core.plan import (
     SetTimeouts,
     StartDaemon,
     StopDaemon,
+    subject,
 )
 from lvs_nat.errors import KernelError
 from lvs_nat.model import Service, ServiceName, TunnelType
@@ -98,27 +99,13 @@ def collect(answers: Iterable[tuple[Operation, int]]) -> tuple[Refusal, ...]:
 
 def sentence(operation: Operation, number: int) -> str:
     """Say what the kernel refused to do and why, from the errno it gave."""
-    return f"{_subject(operation)}: {_reason(operation, number)}"
+    return f"{subject(operation)}: {_reason(operation, number)}"
 
 
 def _parent(operation: Operation) -> ServiceName | None:
     if isinstance(operation, (AddDestination, SetDestination)):
         return operation.name
     return None
-
-
-def _subject(operation: Operation) -> str:
-    if isinstance(operation, (AddService, SetService)):
-        return f"virtual service {operation.service.name}"
-    if isinstance(operation, DelService):
-        return f"virtual service {operation.name}"
-    if isinstance(operation, (AddDestination, SetDestination)):
-        return f"real server {operation.destination.endpoint} of {operation.name}"
-    if isinstance(operation, DelDestination):
-        return f"real server {operation.endpoint} of {operation.name}"
-    if isinstance(operation, SetTimeouts):
-        return "timeouts"
-    return f"{operation.daemon.role.name.lower()} sync daemon"
 
 
 def _reason(operation: Operation, number: int) -> str:

@@ -36,6 +36,7 @@ def shown(colour=False, checks=False):
             "pid": 42,
             "since": 0.0,
             "refusals": ["the kernel refuses"],
+            "quarrels": ["something keeps changing timeouts"],
             "unsaved": ["-E -t 172.25.0.10:80 -s rr"],
             **found,
         },
@@ -51,6 +52,7 @@ def test_the_report_says_of_every_server_how_it_fares_and_why():
     assert first.endswith(": 3 virtual services, 2 of 3 real servers serving, 1 unchecked")
     assert rest == [
         "! the kernel refuses",
+        "! something keeps changing timeouts",
         "not saved yet (`lvs-nat save` keeps it, `lvs-nat reload` drops it):",
         "  ipvsadm -E -t 172.25.0.10:80 -s rr",
         "",
@@ -89,7 +91,9 @@ def test_of_several_checks_the_one_that_differs_is_shown():
     ]
     cluster, _ = judged(cluster, verdicts, 5.0)
     body = report(cluster, RULES, {}, Pulse(), 10.0)
-    lines = text({"pid": 1, "since": 0.0, "refusals": [], "unsaved": [], **body}).splitlines()
+    lines = text(
+        {"pid": 1, "since": 0.0, "refusals": [], "quarrels": [], "unsaved": [], **body}
+    ).splitlines()
 
     assert "    connect: up 5 s, words 0 ms" in lines
     assert "    tcp: down 5 s, words" not in lines

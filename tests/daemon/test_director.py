@@ -1,5 +1,6 @@
 import errno
 import logging
+from dataclasses import replace
 
 import pytest
 
@@ -168,6 +169,101 @@ def test_a_table_emptied_and_filled_again_at_once_is_an_edit():
 
     assert story.table == other.services
     assert story.director.meant.services == other.services
+
+
+HEAVY = SetDestination(tcp(VIP), real("192.168.122.10:80", 7))
+LIGHT = SetDestination(tcp(VIP), real("192.168.122.20:80", 1))
+
+
+def fought_over(story, times, *operations):
+    """Have a program do *operations* again once a second, whatever becomes of them."""
+    for _ in range(times):
+        story.by_hand(*operations).looks()
+    return story
+
+
+def test_a_program_that_never_tires_is_put_right_each_time_and_named_once_a_minute(caplog):
+    caplog.set_level(logging.INFO)
+    story = Story(setup=Setup(drift=Drift.REPAIR)).serving().looks()
+    before = story.kernel.writes
+    caplog.clear()
+    fought_over(story, 100, HEAVY)
+
+    assert story.table == WEB.services
+    assert story.kernel.writes - before == 2 * 100
+    assert [record.message for record in caplog.records] == [
+        *[
+            "somebody ran ipvsadm -e -t 172.25.0.10:80 -r 192.168.122.10:80 -m -w 7 (put back)",
+            "ipvsadm -e -t 172.25.0.10:80 -r 192.168.122.10:80 -m -w 5",
+        ]
+        * 3,
+        KEEPS.format(4),
+        KEEPS.format(60),
+    ]
+    assert [str(it) for it in story.director.quarrels.all] == [KEEPS.format(60)]
+
+
+KEEPS = (
+    "something keeps changing real server 192.168.122.10:80 of tcp 172.25.0.10:80: {} times "
+    "within a minute, the last time by ipvsadm -e -t 172.25.0.10:80 -r 192.168.122.10:80 -m -w 7; "
+    "is it managed by a second program?"
+)
+
+
+def test_what_somebody_does_to_another_row_meanwhile_is_told_as_ever(caplog):
+    story = Story(setup=Setup(drift=Drift.REPAIR)).serving().looks()
+    fought_over(story, 10, HEAVY)
+    caplog.clear()
+    fought_over(story, 1, HEAVY, LIGHT)
+
+    assert [record.message for record in caplog.records] == [
+        "somebody ran ipvsadm -e -t 172.25.0.10:80 -r 192.168.122.20:80 -m -w 1 (put back)"
+    ]
+
+
+def test_a_quarrel_that_has_ended_is_forgotten_within_a_minute():
+    story = fought_over(Story(setup=Setup(drift=Drift.REPAIR)).serving().looks(), 10, HEAVY)
+
+    assert story.looks(50).director.quarrels.over("timeouts") is False
+    assert story.director.quarrels.after((), story.now).all != ()
+    assert story.looks(10).director.quarrels.after((), story.now).all == ()
+
+
+def test_a_failed_server_that_another_program_puts_back_goes_out_each_time(caplog):
+    story = Story().serving().hears(RS1, REFUSED, REFUSED).looks()
+    fought_over(story, 20, AddDestination(tcp(VIP), RS1))
+
+    assert story.table == rules(service(VIP, RS2)).services
+    assert story.director.meant == WEB
+    assert sum("keeps changing" in record.message for record in caplog.records) == 1
+
+
+def test_a_table_that_is_emptied_over_and_over_is_put_back_each_time(caplog):
+    caplog.set_level(logging.INFO)
+    story = Story().serving().looks()
+    caplog.clear()
+    for _ in range(10):
+        story.by_hand(DelService(tcp(VIP))).looks().looks(SECOND_LOOK + 0.01)
+
+    assert story.table == WEB.services
+    told = [record.message for record in caplog.records]
+    assert told.count("somebody ran ipvsadm -C (the whole table is put back)") == 3
+    assert sum("keeps changing the whole table: 4 times" in line for line in told) == 1
+    assert len(told) == 3 * 4 + 1
+
+
+def test_of_a_whole_table_that_somebody_rewrites_no_more_than_a_hundred_lines_are_logged(caplog):
+    many = rules(service(VIP, *(real(f"10.0.{i // 250}.{i % 250 + 1}:80") for i in range(500))))
+    story = Story(many, Setup(ServiceSetup((Check(Nothing()),)))).looks().looks()
+    caplog.clear()
+    rows = [replace(row, weight=9) for row in many.services[tcp(VIP)].destinations.values()]
+    story.by_hand(*(SetDestination(tcp(VIP), row) for row in rows)).looks()
+
+    assert len(caplog.records) == 101
+    assert caplog.records[-1].message.startswith("and 400 more changes by somebody (kept")
+    assert {
+        row.weight for row in story.director.meant.services[tcp(VIP)].destinations.values()
+    } == {9}
 
 
 def test_a_refusal_is_told_once_and_tried_again(caplog):

@@ -174,6 +174,7 @@ def test_every_field_of_the_report_is_in_the_manual():
         "rules",
         "unsaved",
         "refusals",
+        "quarrels",
         "writes",
     }
     assert listed == found | around
