@@ -78,6 +78,10 @@ class FakeIpvs:
         }
         return Snapshot(ruleset, counters, connections)
 
+    def has(self, name):
+        self._answer()
+        return name in self._services
+
     def apply(self, operations):
         self._answer()
         self.writes += len(operations)

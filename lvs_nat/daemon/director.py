@@ -63,6 +63,8 @@ class IpvsTable(Protocol):
 
     def snapshot(self) -> Snapshot: ...
 
+    def has(self, name: ServiceName) -> bool: ...
+
     def apply(self, operations: Sequence[Operation]) -> Sequence[Refusal]: ...
 
 
@@ -108,6 +110,17 @@ class Director:
     def suspects_loss(self) -> bool:
         """Whether the table was just found empty, so that a second look is due."""
         return self._empty_since is not None
+
+    def glance(self) -> bool:
+        """Say whether the table is as it was, as far as one cheap question can tell.
+
+        It asks for the first service that should be there: a lost table has lost it too.
+        """
+        first = next(iter(self._ours(self._expected).services if self._expected else ()), None)
+        try:
+            return first is None or self._table.has(first)
+        except KernelError:
+            return True  # the next whole look tells what is wrong
 
     def reload(self, rules: Ruleset, setup: Setup) -> None:
         """Return to *rules*; what stays in them keeps its health and its connections.

@@ -39,7 +39,8 @@ from lvs_nat.system.timeouts import TimeoutRecord
 log = logging.getLogger(__name__)
 
 # Between two looks at the kernel's table: short enough to put a lost table back within a
-# second, and never more than a twentieth of a processor where reading takes long.
+# second, and never more than a twentieth of a processor where reading takes long.  A glance
+# costs next to nothing.
 LOOK = 0.3
 SHARE = 20
 SECOND_LOOK = 0.21
@@ -200,8 +201,16 @@ class Service:
         if self._director.suspects_loss:
             pause = SECOND_LOOK
         self._loop.after("look", pause, self._look)
+        self._loop.after("glance", LOOK, self._glance)
         self._wishing.keep()
         self._tell()
+
+    def _glance(self) -> None:
+        """Look before its time where a table that takes long to read seems to be lost."""
+        if self._director.glance():
+            self._loop.after("glance", LOOK, self._glance)
+        else:
+            self._look()
 
     def _moved(self, here: Here) -> None:
         self._director.move(here)

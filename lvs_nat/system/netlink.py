@@ -80,17 +80,19 @@ class Channel:
     timeout is how many seconds one answer may take.  Where an answer is lost or late,
     KernelError says so; what the kernel has done is then unknown, so read it.  The socket is
     replaced, so that no late answer can be taken for another.  Opening raises KernelError with
-    errno ENOENT where the kernel has no such family.
+    errno ENOENT where the kernel has no such family.  A family whose module was unloaded and
+    is there again has another number, which questions find out.
     """
 
     def __init__(self, family: str, version: int, timeout: float) -> None:
         self._timeout = timeout
         self._version = version
+        self._name = family
         self._family = GENL_ID_CTRL
         self._sequence = 0
         self._socket = _connected(timeout)
         try:
-            self._family = self._resolve(family)
+            self._family = self._resolve()
         except KernelError:
             self.close()
             raise
@@ -101,7 +103,7 @@ class Channel:
 
     def ask(self, command: int, attributes: bytes = b"") -> Span:
         """Return the one answer to a question."""
-        rows, _ = self._exchange(NLM_F_REQUEST | NLM_F_ACK, command, attributes)
+        rows, _ = self._answered(NLM_F_REQUEST | NLM_F_ACK, command, attributes)
         if len(rows) != 1:
             raise KernelError(f"the kernel gave {len(rows)} answers to one question")
         return rows[0]
@@ -109,7 +111,7 @@ class Channel:
     def dump(self, command: int, attributes: bytes = b"") -> list[Span]:
         """Return every row of a list."""
         for _ in range(DUMP_TRIES):
-            rows, interrupted = self._exchange(NLM_F_REQUEST | NLM_F_DUMP, command, attributes)
+            rows, interrupted = self._answered(NLM_F_REQUEST | NLM_F_DUMP, command, attributes)
             if not interrupted:
                 return rows
         raise KernelError("the kernel's table changes faster than it can be read", errno.EINTR)
@@ -136,6 +138,26 @@ class Channel:
             if kind == NLMSG_ERROR:
                 refused[sequence - first] = -_ERROR.unpack_from(data, start)[0]
         return refused
+
+    def _answered(self, flags: int, command: int, attributes: bytes) -> tuple[list[Span], bool]:
+        """Exchange a question; where nobody has the family's number any more, find it out."""
+        try:
+            return self._exchange(flags, command, attributes)
+        except KernelError as error:
+            if error.errno != errno.ENOENT or not self._renumbered():
+                raise
+            return self._exchange(flags, command, attributes)
+
+    def _renumbered(self) -> bool:
+        """Ask for the family's number, which loads its module; say whether it is another now."""
+        if self._family == GENL_ID_CTRL:
+            return False
+        before, self._family = self._family, GENL_ID_CTRL
+        try:
+            self._family = self._resolve()
+        except KernelError:
+            self._family = before
+        return self._family != before
 
     def _exchange(self, flags: int, command: int, attributes: bytes) -> tuple[list[Span], bool]:
         self._sequence += 1
@@ -185,8 +207,8 @@ class Channel:
         text = f"the kernel's answer was lost, so its table must be read: {os.strerror(number)}"
         return KernelError(text, number)
 
-    def _resolve(self, family: str) -> int:
-        name = attribute(CTRL_ATTR_FAMILY_NAME, family.encode() + b"\0")
+    def _resolve(self) -> int:
+        name = attribute(CTRL_ATTR_FAMILY_NAME, self._name.encode() + b"\0")
         span = self.ask(CTRL_CMD_GETFAMILY, name)
         return int(_U16.unpack_from(span[0], offsets(span)[CTRL_ATTR_FAMILY_ID])[0])
 

@@ -162,6 +162,21 @@ def test_a_table_found_empty_twice_is_put_back():
     assert story.director.meant == WEB
 
 
+def test_a_glance_sees_a_lost_table_and_neither_traffic_nor_a_silent_kernel():
+    story = Story().serving()
+
+    assert story.director.glance()
+    story.by_hand(DelService(tcp(VIP)))
+    assert not story.director.glance()
+    assert story.looks().looks(SECOND_LOOK + 0.01).director.glance()
+    story.kernel.broken = KernelError("the kernel's answer was lost", errno.ENOBUFS)
+    assert story.director.glance()
+
+
+def test_before_anything_is_known_of_a_table_a_glance_has_nothing_to_say():
+    assert Story(kernel=FakeIpvs(OTHER)).director.glance()
+
+
 def test_a_table_emptied_and_filled_again_at_once_is_an_edit():
     story = Story().serving().looks().by_hand(DelService(tcp(VIP))).looks()
     other = rules(OTHER)

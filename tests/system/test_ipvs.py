@@ -395,6 +395,14 @@ def test_info_tells_version_and_size(table):
     assert table.info().size >= 256
 
 
+def test_one_service_can_be_asked_for(table):
+    load(table, WEB)
+
+    assert (table.has(tcp(VIP)), table.has(GONE), table.has(Mark(7))) == (True, False, False)
+    table.flush()
+    assert not table.has(tcp(VIP))
+
+
 def test_writes_are_counted(table):
     before = table.writes
 
