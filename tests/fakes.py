@@ -1,6 +1,7 @@
 """Stand-ins that refuse what the real thing refuses; contract tests hold them to it."""
 
 import errno
+import select
 from dataclasses import replace
 from ipaddress import IPv4Address
 
@@ -245,3 +246,37 @@ def _a_hosts(address):
     if address.version == 6:
         return not (address.is_multicast or address.is_unspecified or address.is_link_local)
     return not (address.is_multicast or address.is_unspecified or address == WHOLE[4])
+
+
+class FakeLoop:
+    """A loop that does nothing by itself, and whose time passes when a test says so."""
+
+    def __init__(self):
+        self._now = 0.0
+        self._watched = {}
+        self._timers = {}
+
+    def watch(self, fd, callback):
+        self._watched[fd] = callback
+
+    def unwatch(self, fd):
+        self._watched.pop(fd, None)
+
+    def after(self, name, seconds, callback):
+        self._timers[name] = (self._now + seconds, callback)
+
+    def forget(self, name):
+        self._timers.pop(name, None)
+
+    def turn(self, seconds=0.0):
+        """Call back for what can be read now, or within *seconds*."""
+        for fd in select.select(list(self._watched), [], [], seconds)[0]:
+            self._watched[fd]()
+
+    def passes(self, seconds):
+        """Let *seconds* pass; call back for what is due then."""
+        self._now += seconds
+        for name, (when, callback) in list(self._timers.items()):
+            if when <= self._now:
+                del self._timers[name]
+                callback()

@@ -43,7 +43,7 @@ def run(args: argparse.Namespace, machine: Machine) -> int:
     if ordered:
         machine.systemd.order("stop")  # it leaves to us what a crash has left
     pid = holder(where.pid_file)
-    records = (where.memory, where.sysctls, where.timeouts)
+    records = (where.memory, where.sysctls, where.timeouts, where.rescue)
     if pid is None and not any(record.exists() for record in records):
         if not ordered:
             machine.say("lvs-nat is not running")
@@ -51,9 +51,19 @@ def run(args: argparse.Namespace, machine: Machine) -> int:
     lines = _ask_to_stop(where, pid, machine) if pid is not None else None
     if lines is None:
         lines = clean_up(where)
+    if where.rescue.exists():
+        lines += _end_rescue(where)
     for line in lines:
         machine.say(line)
     return 0
+
+
+def _end_rescue(where: Paths) -> list[str]:
+    """Remove rules of the packet filter, which a director without privilege cannot do."""
+    from lvs_nat.system.rescue import Rescue
+
+    Rescue(where.rescue).remove()
+    return ["refusals of real servers reach clients again"]
 
 
 def _ask_to_stop(where: Paths, pid: int, machine: Machine) -> list[str] | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import NamedTuple, TypeVar
@@ -189,9 +189,15 @@ class Cluster:
         return [name for name in self.rules.services if self.setup.service(name).hysteresis]
 
     def watched(
-        self, counters: Mapping[tuple[ServiceName, Endpoint], Counters], now: float
+        self,
+        counters: Mapping[tuple[ServiceName, Endpoint], Counters],
+        now: float,
+        silent_since: Callable[[Endpoint], float | None] = lambda _: None,
     ) -> Cluster:
-        """Return the cluster after a look at what leaving servers still send."""
+        """Return the cluster after a look at what leaving servers still send.
+
+        silent_since is asked of each as `leave` is told it.
+        """
         settled = all(it.removed or it.flowing for it in self.departures.values())
         if settled or self.suspected is not None:
             return self
@@ -202,6 +208,7 @@ class Cluster:
                 counters.get(key, silent).packets_out,
                 self.setup.service(key.service),
                 now,
+                silent_since(key.endpoint),
             )
             for key, departure in self.departures.items()
         }

@@ -8,7 +8,7 @@ from typing import Any
 
 from lvs_nat.core.asking import Checks, Given
 from lvs_nat.core.configfile import Place, Reading
-from lvs_nat.core.settings import POOL, SERVER_FORMS, SERVICE_FORMS, WORDS, service_name
+from lvs_nat.core.settings import DIRECTOR, POOL, SERVER_FORMS, SERVICE_FORMS, WORDS, service_name
 from lvs_nat.core.setup import Check, ServiceSetup, Setup, WhenEmpty
 from lvs_nat.core.values import near
 from lvs_nat.errors import ConfigError, Problem
@@ -61,9 +61,7 @@ def _setup(reading: Reading) -> Setup:
             servers=servers,
         )
     checks.complain_of_unused()
-    return replace(
-        Setup(default, services), **_given(top, ("on_start", "on_stop", "own", "drift", "sysctl"))
-    )
+    return replace(Setup(default, services), **_given(top, DIRECTOR))
 
 
 def _servers(

@@ -101,7 +101,9 @@ def _merge(meant: Destination, before: Destination, after: Destination) -> Desti
 
 
 def perform(ruleset: Ruleset, operations: Sequence[Operation]) -> Ruleset:
-    """Return *ruleset* once all *operations* have been done to it."""
+    """Return *ruleset* once all *operations* have been done to it; itself if there are none."""
+    if not operations:
+        return ruleset
     heads = {name: bare(service) for name, service in ruleset.services.items()}
     rows = {name: dict(service.destinations) for name, service in ruleset.services.items()}
     daemons = dict(ruleset.daemons)

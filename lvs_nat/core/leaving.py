@@ -15,6 +15,9 @@ from lvs_nat.model import Listener, ServiceName, Transport
 # The kernel publishes counters every 2 s (net/netfilter/ipvs/ip_vs_est.c): whoever has been
 # seen sending must be seen silent for longer than that.
 QUIET = 2.5
+# Where its packets are seen, a failed server is given up after this much of nothing at all.  Its
+# probes have waited in vain for eight round trips, twice.
+SILENCE = 0.2
 # A failed server that goes on sending packets is believed to be finishing work this long.
 PATIENCE = 30.0
 
@@ -50,10 +53,23 @@ def depart(name: ServiceName, health: Health, setup: ServiceSetup, now: float) -
     return Departure(now, removed=removed, refused=refused)
 
 
-def leave(departure: Departure, packets_out: int, setup: ServiceSetup, now: float) -> Departure:
-    """Return *departure* after one more look at the packets its destination has sent."""
+def leave(
+    departure: Departure,
+    packets_out: int,
+    setup: ServiceSetup,
+    now: float,
+    silent_since: float | None = None,
+) -> Departure:
+    """Return *departure* after one more look at the packets its destination has sent.
+
+    silent_since is since when it has owed an answer to a SYN and sent nothing whatever, None
+    where it owes none, or where nobody sees its packets.
+    """
     if departure.removed or departure.flowing:
         return departure
+    mute = silent_since is not None and now - silent_since >= SILENCE
+    if mute and not departure.way:
+        return replace(departure, removed=setup.on_failure is not OnFailure.QUIESCE)
     if departure.way and now - departure.since < QUIET:
         return departure  # what is counted now may have come out before
     if departure.packets_out is not None and packets_out > departure.packets_out:

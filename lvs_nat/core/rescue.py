@@ -32,10 +32,21 @@ def rescued(cluster: Cluster, actual: Table) -> frozenset[Endpoint]:
 
 
 def _replaceable(cluster: Cluster, service: Service, actual: Service | None) -> Iterator[Endpoint]:
-    if actual is None or cluster.setup.service(service.name).on_failure is OnFailure.QUIESCE:
+    setup = cluster.setup.service(service.name)
+    if actual is None or not setup.rescue or setup.on_failure is OnFailure.QUIESCE:
         return
-    serving = {endpoint for endpoint, row in actual.destinations.items() if row.weight}
+    serving = {
+        endpoint
+        for endpoint, row in actual.destinations.items()
+        if row.weight and _well(cluster, Row(service.name, endpoint))
+    }
     for endpoint, destination in service.destinations.items():
-        checked = bool(cluster.members[Row(service.name, endpoint)])
+        checked = cluster.members[Row(service.name, endpoint)]
         if checked and destination.forwarding is Forwarding.MASQUERADE and serving - {endpoint}:
             yield endpoint
+
+
+def _well(cluster: Cluster, key: Row) -> bool:
+    """Say whether a server may take clients by its health; some are kept although it is bad."""
+    health = cluster.health(key) if key in cluster.members or key in cluster.sorries else None
+    return health is None or health.serving

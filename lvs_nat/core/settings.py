@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from enum import Enum
 
 from lvs_nat.core.questions import Style, Verify
-from lvs_nat.core.setup import Drift, OnFailure, OnStart, OnStop, OnUnknown, Own, WhenEmpty
+from lvs_nat.core.setup import Drift, OnFailure, OnStart, OnStop, OnUnknown, Own, Watch, WhenEmpty
 from lvs_nat.model import Endpoint, Listener, Mark, ServiceName, Transport
 
 MARK_MAX = 2**32 - 1
@@ -87,6 +87,7 @@ SERVICE_KEYS = (
     f"when_empty = {_choice(WhenEmpty)}",
     "sorry = endpoints(default=None)",
     "slow_start = seconds(0, 3600, default=None)",
+    "rescue = switch(default=None)",
 )
 DIRECTOR_KEYS = (
     *SERVICE_KEYS,
@@ -95,6 +96,7 @@ DIRECTOR_KEYS = (
     f"own = {_choice(Own)}",
     f"drift = {_choice(Drift)}",
     "sysctl = switch(default=None)",
+    f"watch = {_choice(Watch)}",
 )
 SPEC = (
     *DIRECTOR_KEYS,
@@ -115,6 +117,7 @@ WORDS: Mapping[str, type[Enum]] = {
     "on_stop": OnStop,
     "own": Own,
     "drift": Drift,
+    "watch": Watch,
 }
 
 
@@ -125,6 +128,7 @@ def _names(lines: Iterable[str]) -> tuple[str, ...]:
 TIMING = _names(TIMING_KEYS)
 POOL = tuple(key for key in _names(SERVICE_KEYS) if key not in _names(CHECK_KEYS))
 CHECK = _names(CHECK_KEYS)
+DIRECTOR = tuple(key for key in _names(DIRECTOR_KEYS) if key not in _names(SERVICE_KEYS))
 # By depth: the director, [services] or [checks], one service or check, one real server.
 KEYS = tuple(map(_names, (DIRECTOR_KEYS, (), SERVICE_KEYS, CHECK_KEYS)))
 PLACES = (

@@ -52,6 +52,18 @@ class Own(Enum):
     RULES = "rules"
 
 
+class Watch(Enum):
+    """How it is noticed from clients' traffic that a real server should be asked now.
+
+    AUTO takes their packets, as far as the kernel lets us see them, else COUNTERS, the
+    kernel's count of connections.
+    """
+
+    AUTO = "auto"
+    COUNTERS = "counters"
+    NO = "no"
+
+
 class Drift(Enum):
     """What is done about changes that somebody else makes to the kernel's table."""
 
@@ -154,7 +166,8 @@ class ServiceSetup:
     keep_at_least is the share of all weight that neither failures nor the operator may take
     out; quorum is the weight that must serve, hysteresis what it takes more to regain it and
     less to lose it.  sorry are servers that stand in where when_empty says so.  slow_start is
-    how many seconds a server takes to come back to its whole weight.
+    how many seconds a server takes to come back to its whole weight.  rescue keeps refusals
+    from clients, whose next try goes to another server.
     """
 
     checks: tuple[Check, ...] = (Check(),)
@@ -167,6 +180,7 @@ class ServiceSetup:
     when_empty: WhenEmpty = WhenEmpty.REFUSE
     sorry: tuple[Endpoint, ...] = ()
     slow_start: float = 0.0
+    rescue: bool = False
 
 
 @dataclass(frozen=True)
@@ -183,6 +197,7 @@ class Setup:
     own: Own = Own.TABLE
     drift: Drift = Drift.ADOPT
     sysctl: bool = True
+    watch: Watch = Watch.AUTO
 
     def checks(self) -> Iterator[Check]:
         """Yield every check that something may be asked by."""

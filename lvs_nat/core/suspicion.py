@@ -1,8 +1,8 @@
-"""Which real servers may have failed, as far as the kernel's count of connections can tell.
+"""Which real servers may have failed, as far as their clients' traffic tells.
 
-A client that has connected counts as active at once; one whose SYN was never answered, or was
-refused, counts as inactive.  But so does one that has got a short answer and gone.  So this is a
-reason to ask a server now, and to believe nothing.
+That is a reason to ask them now, and to believe nothing.  Where no packets are seen, there is the
+kernel's count of connections: a client that has connected is active at once, one whose SYN was
+never answered, or was refused, is inactive; but so is one that has got a short answer and gone.
 """
 
 from __future__ import annotations
@@ -10,8 +10,30 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from lvs_nat.core.cluster import Row
-from lvs_nat.model import Destination, Endpoint, ServiceName, Table
+from lvs_nat.core.cluster import Cluster, Row
+from lvs_nat.core.setup import OnFailure, Target
+from lvs_nat.model import (
+    Destination,
+    Endpoint,
+    Forwarding,
+    Listener,
+    ServiceName,
+    Table,
+    Transport,
+)
+
+
+def whom(cluster: Cluster) -> dict[Endpoint, tuple[Target, ...]]:
+    """Return the real servers whose TCP passes this director, each with whom to ask about it."""
+    found: dict[Endpoint, tuple[Target, ...]] = {}
+    for key, targets in cluster.members.items():
+        name, endpoint = key
+        stream = not isinstance(name, Listener) or name.transport is Transport.TCP
+        passes = cluster.meant(key).forwarding is Forwarding.MASQUERADE
+        if targets and endpoint.port and stream and passes:
+            known = found.get(endpoint, ())
+            found[endpoint] = (*known, *targets) if known else targets
+    return found
 
 
 class Flow(NamedTuple):
@@ -31,6 +53,31 @@ def flows(
     return {
         name: Flow(service.destinations, connections[name]) for name, service in services.items()
     }
+
+
+def busy(before: Flows, now: Flows) -> bool:
+    """Say whether clients came or went between two looks."""
+    return any(
+        flow.connections != before[name].connections for name, flow in now.items() if name in before
+    )
+
+
+def in_turn(found: Sequence[Endpoint], turn: int, most: int) -> Sequence[Endpoint]:
+    """Return at most *most* of *found*, other ones at the next *turn*."""
+    if len(found) <= most:
+        return found
+    start = turn * most % len(found)
+    return [*found[start:], *found[:start]][:most]
+
+
+def awaited(cluster: Cluster) -> Iterator[Endpoint]:
+    """Give the failed servers that are removed as soon as nothing more comes out of them."""
+    if cluster.suspected is not None:
+        return
+    for key, departure in cluster.departures.items():
+        ends = cluster.setup.service(key.service).on_failure is not OnFailure.QUIESCE
+        if ends and not (departure.removed or departure.flowing or departure.way):
+            yield key.endpoint
 
 
 def suspects(before: Flows, now: Flows) -> Iterator[Row]:

@@ -13,9 +13,11 @@ from lvs_nat.core.traces import Trace
 FORWARD = "net/ipv4/ip_forward"
 FORWARD6 = "net/ipv6/conf/all/forwarding"
 REDIRECTS = "net/ipv4/conf/all/accept_redirects"
+# A client whose server was removed is told by a reset, not left to time out; one that is still
+# connecting goes to another server.
+EXPIRE = "net/ipv4/vs/expire_nodest_conn"
 IPVS = (
-    # A client whose server was removed is told by a reset, not left to time out.
-    "net/ipv4/vs/expire_nodest_conn",
+    EXPIRE,
     # A persistent client may leave a server at weight 0.
     "net/ipv4/vs/expire_quiescent_template",
     # A client that uses a port again is scheduled again; gone from some kernels, hence last.

@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Protocol
 
 from lvs_nat.core.cluster import Cluster
@@ -24,6 +25,7 @@ from lvs_nat.core.plan import (
 from lvs_nat.core.quarrels import Edit, Quarrels
 from lvs_nat.core.setup import Drift, Own, Setup, Target
 from lvs_nat.core.spelling import spell_operation
+from lvs_nat.core.suspicion import Flows, flows
 from lvs_nat.core.targets import Here
 from lvs_nat.core.wishes import Wishes
 from lvs_nat.errors import KernelError
@@ -46,6 +48,9 @@ class Snapshot(Protocol):
 
     @property
     def counters(self) -> Mapping[tuple[ServiceName, Endpoint], Counters]: ...
+
+    @property
+    def connections(self) -> Mapping[ServiceName, Sequence[tuple[int, int]]]: ...
 
 
 class Refusal(Protocol):
@@ -72,11 +77,15 @@ class Director:
     """Keeps one IPVS table in step with one cluster.  Nothing else writes to it.
 
     meant is what `save` writes: the rules that run, with the edits of others taken in where
-    the policy says so.
+    the policy says so.  flows gives the connections that the last look has shown.
     """
 
     def __init__(
-        self, cluster: Cluster, table: IpvsTable, clock: Callable[[], float] = time.monotonic
+        self,
+        cluster: Cluster,
+        table: IpvsTable,
+        clock: Callable[[], float] = time.monotonic,
+        silent_since: Callable[[Endpoint], float | None] = lambda _: None,
     ) -> None:
         self.cluster = cluster
         self.meant = cluster.rules
@@ -84,8 +93,10 @@ class Director:
         self.quarrels = Quarrels()
         self.counters: Mapping[tuple[ServiceName, Endpoint], Counters] = {}
         self.actual = Ruleset()
+        self.flows: Callable[[], Flows] = dict
         self._table = table
         self._clock = clock
+        self._silent_since = silent_since
         # What the kernel should hold if nobody else has written to it; None: nobody knows.
         self._expected: Ruleset | None = None
         # Roles of the sync daemons that rules have named which run no more.
@@ -184,11 +195,12 @@ class Director:
         snapshot = self._table.snapshot()
         now = self._clock()
         self.actual, self.counters = snapshot.ruleset, snapshot.counters
+        self.flows = partial(flows, snapshot.ruleset.services, snapshot.connections)
         if self._lost(now):
             return
         self._notice(now)
         before = self.cluster
-        self.cluster = before.watched(self.counters, now).counted(now)
+        self.cluster = before.watched(self.counters, now, self._silent_since).counted(now)
         for key in self.cluster.flowing - before.flowing:
             log.error("real server %s stays in service: %s", key.endpoint, FLOWING)
         operations = self._operations()

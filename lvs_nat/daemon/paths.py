@@ -35,6 +35,10 @@ class Paths:
         return self.run_dir / "sysctl.json"
 
     @property
+    def rescue(self) -> Path:
+        return self.run_dir / "rescue"
+
+    @property
     def wishes(self) -> Path:
         return self.state_dir / "wishes.json"
 

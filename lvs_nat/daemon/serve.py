@@ -33,6 +33,7 @@ def serve(paths: Paths, lock: PidFile, announce: Announce) -> int:
         with lock:
             lock.write()
             link = spawn()
+            from lvs_nat.daemon import rescuing, watching
             from lvs_nat.daemon.saved import load
             from lvs_nat.daemon.service import Service
             from lvs_nat.system.ipvs import Ipvs
@@ -43,6 +44,8 @@ def serve(paths: Paths, lock: PidFile, announce: Announce) -> int:
             for warning in warnings:
                 log.warning("%s", warning)
             with Ipvs(TimeoutRecord(paths.timeouts)) as kernel:
+                watcher = watching.opened(saved.setup)
+                rescue = rescuing.prepared(saved.setup, paths.rescue)
                 privileges.keep_only(("CAP_NET_ADMIN",))
 
                 def begun(code: int, text: str) -> None:
@@ -50,7 +53,10 @@ def serve(paths: Paths, lock: PidFile, announce: Announce) -> int:
                     gc.freeze()
                     gc.enable()
 
-                return Service(paths, saved, link, kernel, begun).run()
+                code = Service(paths, saved, link, kernel, begun, watcher, rescue).run()
+                if code and rescue:
+                    rescuing.withdrawn(rescue)
+                return code
     except (LvsNatError, OSError) as error:
         for line in str(error).splitlines():
             log.error("%s", line)

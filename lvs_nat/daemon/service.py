@@ -27,14 +27,18 @@ from lvs_nat.daemon.link import Link, Probed
 from lvs_nat.daemon.loop import Loop
 from lvs_nat.daemon.notes import Notes
 from lvs_nat.daemon.paths import Paths
+from lvs_nat.daemon.rescuing import Rescuing
 from lvs_nat.daemon.saved import Saved, load, rules_of
+from lvs_nat.daemon.watching import EAGER, Watching, never
 from lvs_nat.daemon.wishing import Wishing
 from lvs_nat.errors import KernelError, LvsNatError
 from lvs_nat.system import notify
 from lvs_nat.system.control import Control
 from lvs_nat.system.ipvs import Ipvs
+from lvs_nat.system.rescue import Rescue
 from lvs_nat.system.sysctl import Sysctls
 from lvs_nat.system.timeouts import TimeoutRecord
+from lvs_nat.system.watcher import Watcher
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +64,14 @@ class Service:
     """
 
     def __init__(
-        self, paths: Paths, saved: Saved, link: Link, kernel: Ipvs, announce: Announce
+        self,
+        paths: Paths,
+        saved: Saved,
+        link: Link,
+        kernel: Ipvs,
+        announce: Announce,
+        watcher: Watcher | None = None,
+        rescue: Rescue | None = None,
     ) -> None:
         self._paths = paths
         self._saved = saved
@@ -81,7 +92,10 @@ class Service:
         self._host = Host(
             Sysctls(record=paths.sysctls), lambda: self._director.cluster, self._moved
         )
-        self._director = Director(self._first_cluster(), self._kernel, self._clock)
+        silent_since = watcher.silent_since if watcher else never
+        self._director = Director(self._first_cluster(), kernel, self._clock, silent_since)
+        self._watching = Watching(watcher, self._loop, self._director, link)
+        self._rescuing = Rescuing(rescue, self._loop, self._director)
         self._wishing = Wishing(paths.wishes, self._director, self._clock)
         self._wishing.recall()
         # Clients may be served by what another director has left: a refusal keeps that up.
@@ -197,7 +211,8 @@ class Service:
         """Read the kernel's table and put right what is not as it should be."""
         began = time.thread_time()  # not what others took of the processor meanwhile
         self._director.reconcile()
-        pause = max(LOOK, SHARE * (time.thread_time() - began))
+        usual = EAGER if self._watching.look() else LOOK
+        pause = max(usual, SHARE * (time.thread_time() - began))
         if self._director.suspects_loss:
             pause = SECOND_LOOK
         self._loop.after("look", pause, self._look)
@@ -219,6 +234,10 @@ class Service:
     def _tell(self) -> None:
         if self._ordered is not self._director.cluster.members:
             self._order()  # somebody's edit of the table has brought or taken servers
+        self._watching.follow()
+        self._rescuing.follow()
+        if self._watching.waiting:
+            self._loop.once("leaving", EAGER, self._look)
         if self._announced:
             if self._said != (status := self._status()):
                 notify.status(status)

@@ -19,9 +19,10 @@ _NS = 1e-9
 
 
 class Slots:
-    """Endpoints and what is known of each.  *memory* has SIZE bytes, all 0."""
+    """Endpoints and what is known of each.  Nobody is, whatever *memory*, of SIZE bytes, held."""
 
     def __init__(self, memory: memoryview) -> None:
+        memory[:] = bytes(SIZE)
         self._memory = memory
         self._places: dict[Endpoint, int] = {}
 
@@ -42,13 +43,15 @@ class Slots:
                 self._places[endpoint] = place
         return wanted - self._places.keys()
 
-    def heard(self, endpoint: Endpoint) -> float | None:
-        """Return when *endpoint* was last heard, in seconds of time.monotonic; 0.0 for never.
+    def silent_since(self, endpoint: Endpoint) -> float | None:
+        """Return since when *endpoint* has owed an answer to a SYN and sent nothing whatever.
 
-        None says that it is not watched.
+        In seconds of time.monotonic; None says that it owes none, or is not watched.
         """
         place = self._places.get(endpoint)
-        return None if place is None else self._read(place + filters.HEARD) * _NS
+        if place is None or not (since := self._read(place + filters.SINCE)):
+            return None
+        return max(since, self._read(place + filters.HEARD)) * _NS
 
     def hush(self, endpoint: Endpoint, until: float) -> None:
         """Have nothing of *endpoint* reported before *until*, in seconds of time.monotonic."""

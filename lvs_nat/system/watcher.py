@@ -46,28 +46,47 @@ class Suspicion(NamedTuple):
 class Watcher:
     """A socket that hears every packet of this machine, with a filter that lets nearly none up.
 
-    Opened with CAP_NET_RAW and CAP_BPF (CAP_SYS_ADMIN before Linux 5.8); from then on no
-    privilege is needed, nor is there any to misuse: the filter is locked.  Where eBPF is not
-    to be had (before Linux 5.5), or is not wanted, refusals alone are seen, and lacking says
-    why.  Opening raises OSError where we may not even have the socket.
+    It is opened with CAP_NET_RAW and CAP_BPF (CAP_SYS_ADMIN before Linux 5.8).  From then on no
+    privilege is needed, nor is there any to misuse: the filter is locked.  Where eBPF is not to
+    be had, refusals alone are seen, and lacking says why.
     """
 
-    def __init__(self, *, extended: bool = True) -> None:
-        self.lacking = ""
-        self._slots: Slots | None = None
+    def __init__(self, packets: socket.socket, table: int | None, lacking: str = "") -> None:
+        """Take the descriptors that another Watcher, of this process, had; they are ours then."""
+        self.lacking = lacking
+        self._socket = packets
+        self._table = table
+        self._slots = Slots(memoryview(mmap.mmap(table, SIZE))) if table is not None else None
         self._watched: frozenset[Endpoint] = frozenset()
-        self._socket = socket.socket(
-            socket.AF_PACKET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK, socket.htons(ETH_P_ALL)
-        )
-        try:
-            self.lacking = self._see_everything() if extended else "eBPF is not wanted"
-            if self.lacking:
-                self._see_refusals()
-            self._socket.setsockopt(socket.SOL_SOCKET, SO_LOCK_FILTER, 1)
-            self._forget()
-        except BaseException:
-            self._socket.close()
-            raise
+
+    @classmethod
+    def opened(cls, *, extended: bool = True) -> Watcher:
+        """Return a new one; it sees refusals alone where *extended* is false, or Linux before 5.5.
+
+        Raises OSError where not even that may be had.
+        """
+        with ExitStack() as stack:
+            packets = stack.enter_context(
+                socket.socket(
+                    socket.AF_PACKET,
+                    socket.SOCK_DGRAM | socket.SOCK_NONBLOCK,
+                    socket.htons(ETH_P_ALL),
+                )
+            )
+            table, lacking = None, "eBPF is not wanted"
+            if extended:
+                try:
+                    table, lacking = _see_everything(packets), ""
+                    stack.callback(os.close, table)
+                except KernelError as error:
+                    lacking = str(error)
+            if table is None:
+                _see_refusals(packets)
+            packets.setsockopt(socket.SOL_SOCKET, SO_LOCK_FILTER, 1)
+            _forget(packets)
+            watcher = cls(packets, table, lacking)
+            stack.pop_all()
+            return watcher
 
     def __enter__(self) -> Watcher:
         return self
@@ -83,6 +102,13 @@ class Watcher:
     def close(self) -> None:
         """Watch no more."""
         self._socket.close()
+        if self._table is not None:
+            os.close(self._table)
+
+    @property
+    def descriptors(self) -> tuple[int, int | None]:
+        """What another image of this process needs to go on: the socket's, and the table's."""
+        return self._socket.fileno(), self._table
 
     def fileno(self) -> int:
         """Return what can be read whenever suspicions() has something to tell."""
@@ -102,46 +128,16 @@ class Watcher:
         if self._slots:
             self._slots.hush(endpoint, until)
 
-    def heard(self, endpoint: Endpoint) -> float | None:
-        """Return when *endpoint* was last heard, in seconds of time.monotonic; 0.0 for never.
+    def silent_since(self, endpoint: Endpoint) -> float | None:
+        """Return since when *endpoint* has owed an answer to a SYN and sent nothing whatever.
 
-        None says that nobody knows.
+        In seconds of time.monotonic; None says that it owes none, or that nobody knows.
         """
-        return self._slots.heard(endpoint) if self._slots else None
+        return self._slots.silent_since(endpoint) if self._slots else None
 
     def round_trip(self, endpoint: Endpoint) -> float:
         """Return the seconds that *endpoint* takes to answer a SYN; 0.0 if nobody knows."""
         return self._slots.round_trip(endpoint) if self._slots else 0.0
-
-    def _see_everything(self) -> str:
-        """Have unanswered SYNs seen as well; return why that cannot be, or nothing."""
-        with ExitStack() as stack:
-            try:
-                table = bpf.create_array(filters.BUCKET, filters.BUCKETS)
-                stack.callback(os.close, table)
-                program = bpf.load_filter(filters.unanswered(table))
-            except KernelError as error:
-                return str(error)
-            stack.callback(os.close, program)
-            self._slots = Slots(memoryview(mmap.mmap(table, SIZE)))
-            attached = struct.pack("=i", program)
-            self._socket.setsockopt(socket.SOL_SOCKET, SO_ATTACH_BPF, attached)
-        return ""
-
-    def _see_refusals(self) -> None:
-        program = filters.refused()
-        code = ctypes.create_string_buffer(program, len(program))
-        # struct sock_fprog: how many instructions, and where they are.
-        where = struct.pack("@HP", len(program) // filters.OLD.size, ctypes.addressof(code))
-        self._socket.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, where)
-
-    def _forget(self) -> None:
-        """Drop what came before there was a filter."""
-        while True:
-            try:
-                self._socket.recv(1)
-            except BlockingIOError:
-                return
 
     def _reports(self) -> Iterator[Suspicion]:
         for _ in range(MOST):
@@ -153,6 +149,38 @@ class Watcher:
             endpoint = server(packet, outgoing)
             if endpoint:
                 yield Suspicion(endpoint, Sign.UNANSWERED if outgoing else Sign.REFUSED)
+
+
+def _see_everything(packets: socket.socket) -> int:
+    """Have SYNs seen that are left unanswered, and refusals; return the table's descriptor."""
+    with ExitStack() as stack:
+        table = bpf.create_array(filters.BUCKET, filters.BUCKETS)
+        stack.callback(os.close, table)
+        program = bpf.load_filter(filters.unanswered(table))
+        try:
+            attached = struct.pack("=i", program)
+            packets.setsockopt(socket.SOL_SOCKET, SO_ATTACH_BPF, attached)
+        finally:
+            os.close(program)
+        stack.pop_all()
+        return table
+
+
+def _see_refusals(packets: socket.socket) -> None:
+    program = filters.refused()
+    code = ctypes.create_string_buffer(program, len(program))
+    # struct sock_fprog: how many instructions, and where they are.
+    where = struct.pack("@HP", len(program) // filters.OLD.size, ctypes.addressof(code))
+    packets.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, where)
+
+
+def _forget(packets: socket.socket) -> None:
+    """Drop what came before there was a filter."""
+    while True:
+        try:
+            packets.recv(1)
+        except BlockingIOError:
+            return
 
 
 def server(packet: bytes, outgoing: bool) -> Endpoint | None:

@@ -53,6 +53,26 @@ def test_a_silent_server_that_sends_nothing_is_removed_after_remove_after():
     assert removed_at(looks(10), ServiceSetup(remove_after=0.5)) == 0.5
 
 
+@pytest.mark.parametrize(
+    "silent_since, way, on_failure, removed",
+    [
+        (None, False, OnFailure.QUIESCE_THEN_REMOVE, False),
+        (9.875, False, OnFailure.QUIESCE_THEN_REMOVE, False),
+        (9.75, False, OnFailure.QUIESCE_THEN_REMOVE, True),
+        (9.75, False, OnFailure.QUIESCE, False),
+        # It does send, but elsewhere: that is for what has been counted to say.
+        (9.75, True, OnFailure.QUIESCE_THEN_REMOVE, False),
+    ],
+)
+def test_where_packets_are_seen_a_server_that_owes_an_answer_and_is_mute_goes_at_once(
+    silent_since, way, on_failure, removed
+):
+    leaving = Departure(9.95, packets_out=100, way=way)
+    after = leave(leaving, 100, ServiceSetup(on_failure=on_failure), 10.0, silent_since)
+
+    assert after.removed is removed
+
+
 def test_packets_counted_late_put_removal_off_by_no_more_than_one_publication():
     late = looks(10, lambda now: 100 if now < 1.5 else 140)
 

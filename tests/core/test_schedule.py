@@ -5,6 +5,7 @@ import pytest
 from lvs_nat.core.health import Outcome
 from lvs_nat.core.schedule import (
     CONFIRM,
+    CONFIRM_CLIENTS,
     SHORTEST,
     Pace,
     due,
@@ -84,7 +85,15 @@ def test_the_next_probe_is_due(letters, ended, moment):
 
 @pytest.mark.parametrize(
     "letters, pause",
-    [("+", 1.0), ("+-", CONFIRM), ("+x", CONFIRM), ("+--", 0.2), ("+---", 1.0), ("+---+", 0.2)],
+    [
+        ("+", 1.0),
+        ("+-", CONFIRM),
+        ("+x", CONFIRM_CLIENTS),
+        ("+-x", 0.2),
+        ("+--", 0.2),
+        ("+---", 1.0),
+        ("+---+", 0.2),
+    ],
 )
 def test_the_failure_of_a_suspect_is_looked_at_again_at_once_and_once(letters, pause):
     moment = due(after(letters), OUTCOMES[letters[-1]], CHECK, 0.0, 10.0, 10.0, suspected=True)

@@ -128,8 +128,8 @@ def test_what_a_command_exits_with_is_listed(command, uid, ruleset, code, tmp_pa
 def test_every_file_is_in_the_manual_where_it_lies():
     where = Paths(Path("/etc/sysconfig/ipvsadm"))
     files = [where.rules, where.config, where.pid_file, where.socket, where.memory]
-    files += [where.sysctls, where.timeouts, where.backup, where.wishes, where.subsys]
-    files += [where.pid_file.with_suffix(".lock"), Path("/etc/ipvsadm.rules")]
+    files += [where.sysctls, where.timeouts, where.rescue, where.backup, where.wishes]
+    files += [where.pid_file.with_suffix(".lock"), where.subsys, Path("/etc/ipvsadm.rules")]
     listed = re.findall(r"^\.It Pa (.*)$", section(PROGRAM, "FILES"), re.M)
     listed = {Path(path) for line in listed for path in line.split(" , ")}
 

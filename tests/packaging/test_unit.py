@@ -32,7 +32,7 @@ for line in UNIT.read_text().splitlines():
         (
             "Service",
             "CapabilityBoundingSet",
-            ["CAP_NET_ADMIN CAP_SETUID CAP_SETGID CAP_SETPCAP CAP_KILL"],
+            ["CAP_NET_ADMIN CAP_NET_RAW CAP_BPF CAP_SETUID CAP_SETGID CAP_SETPCAP CAP_KILL"],
         ),
         ("Install", "WantedBy", ["multi-user.target"]),
     ],

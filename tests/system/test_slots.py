@@ -48,18 +48,50 @@ def test_of_those_that_stay_nothing_is_forgotten_and_of_those_that_return_all(me
     slots = Slots(memory)
     slots.watch([A, B])
     for endpoint in (A, B):
-        written(memory, slots, endpoint, filters.HEARD, 2_500_000_000)
+        written(memory, slots, endpoint, filters.SINCE, 2_500_000_000)
         written(memory, slots, endpoint, filters.ROUND_TRIP, 60_000_000)
     slots.watch([B])
     slots.watch([A, B])
 
-    assert (slots.heard(A), slots.round_trip(A)) == (0.0, 0.0)
-    assert slots.heard(B) == pytest.approx(2.5)
+    assert (slots.silent_since(A), slots.round_trip(A)) == (None, 0.0)
+    assert slots.silent_since(B) == pytest.approx(2.5)
     assert slots.round_trip(B) == pytest.approx(0.06)
 
 
+@pytest.mark.parametrize(
+    "owing_since, heard, silent_since",
+    [(0, 0, None), (0, 7, None), (3, 0, 3.0), (3, 2, 3.0), (3, 5, 5.0)],
+)
+def test_silent_is_who_owes_an_answer_and_has_sent_nothing_since(
+    memory, owing_since, heard, silent_since
+):
+    slots = Slots(memory)
+    slots.watch([A])
+    written(memory, slots, A, filters.SINCE, owing_since * 10**9)
+    written(memory, slots, A, filters.HEARD, heard * 10**9)
+
+    assert slots.silent_since(A) == silent_since
+
+
+def test_whoever_is_hushed_is_so_until_that_time(memory):
+    slots = Slots(memory)
+    slots.watch([A])
+    slots.hush(A, 12.5)
+    slots.hush(B, 12.5)
+
+    assert 12_500_000_000 in memory.cast("Q")
+    assert keys(memory) == {key(A)}
+
+
+def test_what_the_memory_held_before_is_forgotten(memory):
+    Slots(memory).watch([A, B])
+
+    assert Slots(memory).silent_since(A) is None
+    assert keys(memory) == set()
+
+
 def test_of_those_that_are_not_watched_nothing_is_known(memory):
-    assert Slots(memory).heard(A) is None
+    assert Slots(memory).silent_since(A) is None
     assert Slots(memory).round_trip(A) == 0.0
 
 

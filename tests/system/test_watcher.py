@@ -47,7 +47,7 @@ def nowhere():
 
 @pytest.fixture
 def watcher():
-    with Watcher() as watcher:
+    with Watcher.opened() as watcher:
         assert watcher.lacking == ""
         yield watcher
 
@@ -199,18 +199,22 @@ def test_a_server_is_given_eight_of_its_own_round_trips(nowhere, watcher):
 
 
 @kernel
-def test_whoever_sends_anything_at_all_is_heard(watcher):
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        well = endpoint(*listening.getsockname())
-        watcher.watch([well])
-        assert watcher.heard(well) == 0.0
-        with connect(well) as client:
+def test_a_server_is_silent_while_it_owes_an_answer_and_sends_nothing_else(watcher):
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as listening:
+        full = endpoint(*listening.getsockname())
+        watcher.watch([full])
+        with connect(full) as client:
             accepted, _ = listening.accept()
-            client.setblocking(True)
-            before = time.monotonic()
-            accepted.send(b"heard")
-            client.recv(100)
-            assert before <= watcher.heard(well) <= time.monotonic()
+            assert watcher.silent_since(full) is None
+            with clients(full, 0, 0, 0):  # more than its queue holds
+                asked = time.monotonic()
+                silent_since = watcher.silent_since(full)
+                assert asked - 1 < silent_since <= asked
+
+                accepted.send(b"alive")
+                client.setblocking(True)
+                client.recv(100)
+                assert asked <= watcher.silent_since(full) <= time.monotonic()
             accepted.close()
 
 
@@ -231,7 +235,7 @@ def test_15_000_connections_to_10_000_watched_servers_raise_no_suspicion(watcher
                     listening.accept()[0].close()
                 suspected += watcher.suspicions()
         assert suspected + told(watcher, SILENT) == []
-        assert all(watcher.heard(it) for it in servers)
+        assert all(watcher.round_trip(it) for it in servers)
 
 
 @kernel
@@ -241,16 +245,27 @@ import time
 from lvs_nat.system import privileges
 from lvs_nat.system.watcher import Watcher
 from tests.system.test_watcher import NOWHERE, clients, endpoint, told
-with Watcher() as watcher:
+with Watcher.opened() as watcher:
     privileges.become("nobody")
     dead = endpoint(NOWHERE[0])
     watcher.watch([dead])
     with clients(dead, 0, 0.1):
-        print(*[it.sign.name for it in told(watcher, 5)], watcher.heard(dead))
+        print(*[it.sign.name for it in told(watcher, 5)], watcher.silent_since(dead) > 0)
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
 
-    assert (done.stdout, done.stderr) == ("UNANSWERED 0.0\n", "")
+    assert (done.stdout, done.stderr) == ("UNANSWERED True\n", "")
+
+
+@kernel
+def test_another_image_of_the_process_goes_on_with_the_descriptors(nowhere, watcher):
+    dead = endpoint(NOWHERE[0])
+    watcher.watch([endpoint(NOWHERE[1])])
+    packets, table = map(os.dup, watcher.descriptors)
+    with Watcher(socket.socket(fileno=packets), table) as other:
+        other.watch([dead])
+        with clients(dead, 0, LONG):
+            assert told(other, SILENT) == [Suspicion(dead, Sign.UNANSWERED)]
 
 
 @kernel
@@ -264,7 +279,7 @@ def test_no_other_filter_can_take_the_place_of_ours(watcher):
 def test_an_old_kernel_sees_refusals_alone(nowhere, version):
     with serving(LOOPBACK[version]) as gone:
         pass
-    with serving(LOOPBACK[version]) as well, Watcher(extended=False) as watcher:
+    with serving(LOOPBACK[version]) as well, Watcher.opened(extended=False) as watcher:
         dead = endpoint(NOWHERE[version])
         watcher.watch([gone, well, dead])
         with clients(dead, 0, LONG), clients(well, 0):
@@ -272,14 +287,14 @@ def test_an_old_kernel_sees_refusals_alone(nowhere, version):
         with clients(gone, 0):
             assert told(watcher, SILENT) == [Suspicion(gone, Sign.REFUSED)]
         assert watcher.lacking == "eBPF is not wanted"
-        assert watcher.heard(gone) is None
+        assert watcher.silent_since(gone) is None
 
 
 @kernel
 def test_a_flood_of_refusals_is_read_in_parts(nowhere):
     with serving("127.0.0.1") as gone:
         pass
-    with Watcher(extended=False) as watcher:
+    with Watcher.opened(extended=False) as watcher:
         watcher.watch([gone])
         with clients(gone, *[0] * (MOST + 1)):
             assert watcher.suspicions() == [Suspicion(gone, Sign.REFUSED)]
