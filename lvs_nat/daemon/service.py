@@ -12,18 +12,16 @@ from typing import Any
 
 from lvs_nat.core.cluster import Cluster
 from lvs_nat.core.drift import changes
-from lvs_nat.core.health import Verdict
 from lvs_nat.core.listing import listing
-from lvs_nat.core.report import COLD, Pulse, count, report
-from lvs_nat.core.setup import Target
+from lvs_nat.core.report import count, report
 from lvs_nat.core.spelling import spell, spell_operation
 from lvs_nat.core.targets import Here
-from lvs_nat.core.warmth import Warmth
 from lvs_nat.daemon.desk import Desk
 from lvs_nat.daemon.director import Director
 from lvs_nat.daemon.ending import clear, give_back
+from lvs_nat.daemon.hearing import Hearing
 from lvs_nat.daemon.host import Host
-from lvs_nat.daemon.link import Link, Probed
+from lvs_nat.daemon.link import Link
 from lvs_nat.daemon.loop import Loop
 from lvs_nat.daemon.notes import Notes
 from lvs_nat.daemon.paths import Paths
@@ -83,9 +81,7 @@ class Service:
         self._loop = Loop()
         self._clock = time.monotonic
         self._started = (self._clock(), time.time())
-        self._due: dict[Target, float] = {}
-        self._warmth: dict[Target, Warmth] = {}
-        self._ordered: object = None
+        self._hearing = Hearing(link)
         self._said = ""
         self._before = self._kernel.read()
         self._notes = Notes(paths.memory)
@@ -136,17 +132,9 @@ class Service:
             cluster = cluster.recalling(known, self._before.services)
         return cluster.presuming(self._before.services, self._clock())
 
-    def _order(self) -> None:
-        """Have the prober ask the servers of the rules that run."""
-        targets = self._director.cluster.healths
-        self._ordered = self._director.cluster.members
-        self._link.ask(list(targets))
-        self._due = {who: when for who, when in self._due.items() if who in targets}
-        self._warmth = {who: was for who, was in self._warmth.items() if who in targets}
-
     def _ask(self) -> None:
         """Have every server asked; take nothing away before the first answers."""
-        self._order()
+        self._hearing.order(self._director.cluster)
         targets = self._director.cluster.healths
         slowest = max((who.check.timeout for who in targets), default=0.0)
         self._director.hold(slowest + GRACE)
@@ -188,21 +176,7 @@ class Service:
     # Serving
 
     def _hear(self) -> None:
-        news: list[tuple[Target, Verdict]] = []
-        now = self._clock()
-        try:
-            for event in self._link.events():
-                if isinstance(event, Probed):
-                    who, verdict = event.target, event.verdict
-                    self._due[who] = now + event.next_in
-                    warmth = self._warmth.get(who, COLD)
-                    self._warmth[who] = warmth.after(verdict, event.times)
-                    news += [(who, verdict)] * event.times
-                else:
-                    log.error("%s", event)
-        except ConnectionError as error:
-            raise LvsNatError(f"{error}; ending, and leaving the table as it is") from error
-        self._director.hear(news)
+        self._director.hear(self._hearing.news(self._clock()))
         if self._loop.pending("first round") and not self._director.cluster.judging:
             self._settle()
         self._tell()
@@ -232,8 +206,7 @@ class Service:
         self._tell()
 
     def _tell(self) -> None:
-        if self._ordered is not self._director.cluster.members:
-            self._order()  # somebody's edit of the table has brought or taken servers
+        self._hearing.follow(self._director.cluster)
         self._watching.follow()
         self._rescuing.follow()
         if self._watching.waiting:
@@ -280,7 +253,7 @@ class Service:
 
     def _report(self, _: dict[str, Any]) -> dict[str, Any]:
         director, now = self._director, self._clock()
-        pulse = Pulse(self._due, self._warmth)
+        pulse = self._hearing.pulse
         body = report(director.cluster, director.actual, director.counters, pulse, now)
         return {
             "pid": os.getpid(),
