@@ -10,11 +10,12 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from lvs_nat.checks.kind import NOTHING_LENT, Answer, Batch, Lent, Sentinel, unasked
+from lvs_nat.checks.kind import NOTHING_LENT, Answer, Batch, Lent, unasked
 from lvs_nat.core import schedule
 from lvs_nat.core.health import Outcome
 from lvs_nat.core.setup import Target
 from lvs_nat.daemon.probe import Probe
+from lvs_nat.daemon.sentinels import Sentinels
 from lvs_nat.daemon.sharing import Sharing
 from lvs_nat.model import Endpoint
 
@@ -52,14 +53,14 @@ class Engine:
         self._targets: dict[Target, Probe] = {}
         self._asking: dict[int, Probe] = {}
         self._waiting: deque[Probe] = deque()
-        self._sentinels: dict[int, Probe] = {}
         # Who is to be asked in one go, and how many have been and not answered yet.
-        self._due: dict[Batch, list[tuple[Any, Probe]]] = {}
+        self._due: dict[Batch, list[Probe]] = {}
         self._batched = 0
         # Slots of time: what is to be looked at in each, and a heap of those that exist.
         self._slots: dict[int, list[Probe]] = {}
         self._next: list[int] = []
         self._poll = select.epoll()
+        self._sentinels = Sentinels(self._poll, room, self.hasten_all)
         self._sharing = Sharing(lent, self._poll, self.hasten, self._answered)
 
     @property
@@ -96,7 +97,7 @@ class Engine:
         for target, probe in before.items():
             if target not in self._targets:
                 self._give_up(probe)
-                self._dismiss(probe)
+                self._sentinels.dismiss(probe)
                 probe.wake = -1
 
     def hasten(self, targets: Iterable[Target]) -> None:
@@ -165,40 +166,12 @@ class Engine:
             probe = self._asking.get(fd)
             if probe is not None:
                 self._proceed(probe, events, now)
-            elif fd in self._sentinels:
-                self._stirred(self._sentinels[fd])
-            elif not self._sharing.sees_to(fd, now):
+            elif not (self._sentinels.sees_to(fd) or self._sharing.sees_to(fd, now)):
                 others.append((fd, events))
         return others
 
-    def _stirred(self, probe: Probe) -> None:
-        sentinel = probe.sentinel
-        assert sentinel is not None
-        fd = sentinel.fileno()
-        if sentinel.stirred():
-            self.hasten_all(probe.target.endpoint)
-        if sentinel.fileno() != fd:  # closed, so the poll has forgotten it
-            del self._sentinels[fd]
-        self._attend(probe)
-
     def _full(self) -> bool:
         return len(self._asking) + len(self._sentinels) >= self.room
-
-    def _affords(self, sentinel: Sentinel) -> bool:
-        """Say whether it may open a descriptor: at least half of the room is for questions."""
-        return sentinel.fileno() >= 0 or len(self._sentinels) < self.room // 2
-
-    def _attend(self, probe: Probe) -> None:
-        """See that the descriptor of the probe's sentinel is polled, if it has one."""
-        fd = probe.sentinel.fileno() if probe.sentinel else -1
-        if fd >= 0 and fd not in self._sentinels:
-            self._sentinels[fd] = probe
-            self._poll.register(fd, select.EPOLLIN | select.EPOLLRDHUP)
-
-    def _dismiss(self, probe: Probe) -> None:
-        if probe.sentinel:
-            self._sentinels.pop(probe.sentinel.fileno(), None)
-            probe.sentinel.close()
 
     def _pass_time(self, now: float, others: list[tuple[int, int]]) -> None:
         """See to all slots up to *now*; nothing is overdue of which the answer was not read."""
@@ -235,17 +208,18 @@ class Engine:
             probes.append(probe)
 
     def _begin(self, probe: Probe, now: float) -> None:
+        if probe.kind is None and (cannot := probe.prepare()):
+            probe.began = self._clock()
+            self._end(probe, cannot, probe.began, now)
+            return
+        if probe.batch is not None:
+            self._due.setdefault(probe.batch, []).append(probe)
+            return
         if self._full():
             probe.wake = 0
             self._waiting.append(probe)
             return
         probe.began = self._clock()
-        if probe.kind is None and (cannot := probe.prepare()):
-            self._end(probe, cannot, probe.began, now)
-            return
-        if probe.kind.batch:
-            self._due.setdefault(probe.kind.batch, []).append((probe.where, probe))
-            return
         try:
             asking = probe.kind.start(probe.where)
         except OSError as error:
@@ -266,12 +240,15 @@ class Engine:
     def _ask_together(self) -> None:
         """Ask those that are due, of each batch in one go."""
         due, self._due = self._due, {}
-        for batch, asked in due.items():
-            self._batched += len(asked)
-            for _, probe in asked:
+        for batch, probes in due.items():
+            began = self._clock()
+            for probe in probes:
                 probe.asking = batch
-                self._look_at(probe, probe.began + probe.patience)
-            self._answered(batch.ask(asked), self._clock())
+                probe.began = began
+                self._look_at(probe, began + probe.patience)
+            self._batched += len(probes)
+            answers = batch.ask([(probe.where, probe) for probe in probes])
+            self._answered(answers, self._clock())
 
     def _answered(self, answers: Iterable[tuple[Any, Answer]], now: float) -> None:
         for probe, answer in answers:
@@ -311,8 +288,8 @@ class Engine:
         """Close the question under way, if there is one; the poll forgets it by itself."""
         if probe.asking is None:
             return
-        if probe.kind.batch:
-            probe.kind.batch.forget(probe.where)
+        if probe.batch is not None:
+            probe.batch.forget(probe.where)
             self._batched -= 1
         else:
             del self._asking[probe.asking.fileno()]
@@ -328,9 +305,8 @@ class Engine:
         probe.latency = ended - probe.began
         if outcome is Outcome.PASS:
             probe.round_trip = schedule.smoothed(probe.round_trip, probe.latency)
-            if probe.sentinel and self._affords(probe.sentinel):
-                probe.sentinel.passed()
-                self._attend(probe)
+            if probe.sentinel:
+                self._sentinels.passed(probe)
         alike = outcome is probe.outcome or (
             Outcome.UNKNOWN not in (outcome, probe.outcome)
             and Outcome.PASS not in (outcome, probe.outcome)

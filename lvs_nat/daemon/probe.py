@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from lvs_nat.checks.kind import Answer, Kind, Sentinel, unasked
+from lvs_nat.checks.kind import Answer, Batch, Kind, Sentinel
 from lvs_nat.core import schedule
 from lvs_nat.core.health import Outcome, Verdict, Weight
 from lvs_nat.core.questions import CheckKind
@@ -23,7 +23,7 @@ class Probe:
     """
 
     __slots__ = (
-        "_load", "again", "asking", "began", "due", "events", "kind", "latency", "number",
+        "_load", "again", "asking", "batch", "began", "due", "events", "kind", "latency", "number",
         "outcome", "pace", "phase", "round_trip", "sentinel", "suspected", "suspected_at",
         "target", "times", "told", "told_at", "verdicts", "wake", "weight", "where", "words",
     )  # fmt: skip
@@ -32,6 +32,7 @@ class Probe:
         self.target = target
         self._load = load
         self.kind: Any = None
+        self.batch: Batch | None = None
         self.where: Any = None
         self.sentinel: Sentinel | None = None
         self.phase = schedule.phase(target.endpoint)
@@ -61,11 +62,9 @@ class Probe:
             kind = self._load(self.target.check.kind)
             self.where = kind.prepare(self.target)
             self.sentinel = kind.sentinel(self.where) if kind.sentinel else None
-        except OSError as error:
-            return unasked(error.errno or 0)
-        except (ImportError, ValueError) as error:
+        except (ImportError, OSError, ValueError) as error:
             return Answer(Outcome.UNKNOWN, f"this director cannot ask: {error}")
-        self.kind = kind
+        self.kind, self.batch = kind, kind.batch
         return None
 
     @property

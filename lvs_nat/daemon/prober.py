@@ -12,6 +12,7 @@ import traceback
 from collections.abc import Sequence
 from contextlib import suppress
 
+from lvs_nat.checks.kind import NOTHING_LENT, Lent
 from lvs_nat.core import orders, wire
 from lvs_nat.core.setup import Target
 from lvs_nat.daemon.engine import Engine
@@ -27,12 +28,13 @@ SPARE = 16
 MOST = 16384
 
 
-def run(line: socket.socket, beat: int) -> None:
+def run(line: socket.socket, beat: int, lent: Lent = NOTHING_LENT) -> None:
     """Probe what the director orders until it closes its end of *line*.
 
-    Writes a byte to the descriptor *beat* every BEAT seconds while the loop turns.
+    Writes a byte to the descriptor *beat* every BEAT seconds while the loop turns; lent is what
+    the prober could not open itself.
     """
-    prober = Prober(line, beat)
+    prober = Prober(line, beat, lent)
     try:
         prober.say(wire.HELLO)
         while True:
@@ -54,10 +56,10 @@ class Prober:
     is such.
     """
 
-    def __init__(self, line: socket.socket, beat: int) -> None:
+    def __init__(self, line: socket.socket, beat: int, lent: Lent = NOTHING_LENT) -> None:
         self._line = line
         self._beat = beat
-        self._engine = Engine(self._ended, _room())
+        self._engine = Engine(self._ended, _room(), lent=lent)
         self._generation = 0
         self._hearing = orders.Hearing()
         self._asked: Sequence[Target] = ()

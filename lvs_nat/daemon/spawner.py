@@ -14,10 +14,11 @@ from contextlib import suppress
 from pathlib import Path
 
 from lvs_nat.checks import kinds
+from lvs_nat.checks.kind import Lent
 from lvs_nat.core import wire
 from lvs_nat.daemon import prober
 from lvs_nat.daemon.link import Link
-from lvs_nat.system import files, privileges
+from lvs_nat.system import files, privileges, raw
 
 USERS = ("lvs-nat-check", "nobody")
 # A prober gives a sign of life every second.  Silence is counted in looks of this many
@@ -25,7 +26,7 @@ USERS = ("lvs-nat-check", "nobody")
 LOOK = 1.0
 SILENT_LOOKS = 5
 
-Run = Callable[[socket.socket, int], None]
+Run = Callable[[socket.socket, int, Lent], None]
 
 
 def spawn(run: Run = prober.run, look: float = LOOK) -> Link:
@@ -33,7 +34,8 @@ def spawn(run: Run = prober.run, look: float = LOOK) -> Link:
 
     To be called once in the process that is the director to its end (after detaching, and by
     its main thread: the spawner dies with it), before anything is open that a prober should
-    not have.  As root, both become the first of USERS that exists; they have no capability.
+    not have.  As root, both become the first of USERS that exists; they have no capability,
+    but the raw sockets that the spawner has opened before.
     """
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     director = os.getpid()
@@ -60,6 +62,7 @@ def _spawner(line: socket.socket, director: int, run: Run, look: float) -> None:
     gc.freeze()  # no object of the director's may be finalized here, and close a new descriptor
     _deaf()
     _close_all_but({0, 1, 2, line.fileno()})
+    lent = Lent(raw.opened())
     os.chdir("/")
     if not all(files.open_to_all(Path(it)) for it in (os.__file__, __file__)):
         kinds.preload()  # a Python in root's home is out of reach from now on
@@ -69,7 +72,7 @@ def _spawner(line: socket.socket, director: int, run: Run, look: float) -> None:
     while True:
         began = time.monotonic()
         try:
-            words = _raise_one(line, run, look)
+            words = _raise_one(line, run, look, lent)
         except OSError as error:
             words = f"no process can be made: {error.strerror}"
         if words:
@@ -99,7 +102,7 @@ def _close_all_but(kept: Collection[int]) -> None:
                 os.close(fd)
 
 
-def _raise_one(line: socket.socket, run: Run, look: float) -> str:
+def _raise_one(line: socket.socket, run: Run, look: float, lent: Lent) -> str:
     """Fork a prober; return how it ended, or "" where the director has ended."""
     beats, beat = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     try:
@@ -107,7 +110,7 @@ def _raise_one(line: socket.socket, run: Run, look: float) -> str:
         child = os.fork()
         if child == 0:
             os.close(beats)
-            _only(lambda: _prober(line, beat, spawner, run))
+            _only(lambda: _prober(line, beat, spawner, run, lent))
     finally:
         os.close(beat)
     try:
@@ -123,9 +126,9 @@ def _raise_one(line: socket.socket, run: Run, look: float) -> str:
     return f"killed by signal {-status}" if status < 0 else f"it ended with status {status}"
 
 
-def _prober(line: socket.socket, beat: int, spawner: int, run: Run) -> None:
+def _prober(line: socket.socket, beat: int, spawner: int, run: Run, lent: Lent) -> None:
     privileges.die_with(spawner)
-    run(line, beat)
+    run(line, beat, lent)
 
 
 def _watch(line: socket.socket, beats: int, look: float) -> bool | None:

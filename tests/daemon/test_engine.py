@@ -7,7 +7,7 @@ from contextlib import contextmanager
 import pytest
 
 from lvs_nat.core.health import Outcome
-from lvs_nat.core.questions import Idle
+from lvs_nat.core.questions import Idle, Tls
 from lvs_nat.core.schedule import CONFIRM, SHORTEST
 from lvs_nat.core.setup import Check, Target
 from lvs_nat.daemon.engine import LATE, SLOT, Engine
@@ -24,6 +24,7 @@ class World:
         self.now = 1000.0015  # never on the edge of a slot
         self.seen = []
         self.words = []
+        self.latencies = []
         self.engine = Engine(self._ended, room, lambda: self.now)
 
     def __enter__(self):
@@ -34,6 +35,7 @@ class World:
 
     def _ended(self, probe, news):
         self.words.append(probe.words)
+        self.latencies.append(probe.latency)
         self.seen.append((round(self.now - 1000.0, 2), probe.target, probe.outcome, news))
 
     def wait(self, seconds):
@@ -336,3 +338,18 @@ def test_whoever_is_down_or_unknown_is_not_asked_before_its_time(world):
     world.wait(1.0)
 
     assert world.outcomes(target) == [Outcome.REFUSED] * 2
+
+
+def test_what_cannot_be_asked_is_our_own_fault_and_tried_again_each_time(tmp_path):
+    authority = tmp_path / "ca.pem"
+    check = Check(Tls(ca=str(authority)), interval=1.0, timeout=0.8)
+    with serving(check=check) as target, World() as world:
+        world.engine.ask([target])
+        world.wait(0.1)
+        authority.touch()
+        world.wait(2.0)
+
+    assert world.words[0].startswith("this director cannot ask: ")
+    assert world.outcomes(target)[0] is Outcome.UNKNOWN
+    assert world.outcomes(target)[-1] is Outcome.SILENT  # it has been asked
+    assert min(world.latencies) >= 0.0

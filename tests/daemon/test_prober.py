@@ -9,12 +9,15 @@ import struct
 import threading
 import time
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from lvs_nat.checks import kinds
 from lvs_nat.core import orders, wire
 from lvs_nat.core.health import Outcome
+from lvs_nat.core.questions import CheckKind, Syn
 from lvs_nat.core.setup import Check, Target
 from lvs_nat.daemon import prober
 from lvs_nat.daemon.link import Link, Probed, ProberLost, ProberTrouble
@@ -158,9 +161,9 @@ def test_what_is_no_news_is_told_now_and_then_only(well):
     ]
 
 
-def hurried(line, beat):
+def hurried(line, beat, lent):
     prober.REFRESH, prober.BEAT = 0.3, 0.2
-    prober.run(line, beat)
+    prober.run(line, beat, lent)
 
 
 def test_new_orders_keep_the_schedule_of_targets_that_stay(link, refusing):
@@ -219,11 +222,12 @@ def test_want_of_descriptors_is_not_the_servers_fault(well):
     assert seen[0].verdict.words == "this director could not ask: too many open files"
 
 
-def starved(line, beat):
+def starved(line, beat, lent):
+    kinds.load(CheckKind.TCP)  # as by a prober that has asked before
     resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
     hoard = [os.dup(0) for _ in range(64 - len(os.listdir("/proc/self/fd")) + 1)]
     os.close(hoard.pop())  # for the poll
-    prober.run(line, beat)
+    prober.run(line, beat, lent)
 
 
 def test_a_thousand_servers_make_do_with_few_descriptors():
@@ -236,9 +240,9 @@ def test_a_thousand_servers_make_do_with_few_descriptors():
     assert {event.verdict.outcome for event in seen} == {Outcome.PASS}
 
 
-def poor(line, beat):
+def poor(line, beat, lent):
     resource.setrlimit(resource.RLIMIT_NOFILE, (32, 32))
-    prober.run(line, beat)
+    prober.run(line, beat, lent)
 
 
 def test_a_killed_prober_is_replaced_at_once_and_the_director_told(well):
@@ -348,6 +352,20 @@ def test_a_prober_holds_nothing_that_was_the_directors(well, tmp_path):
 
     assert os.path.realpath(tmp_path / "secret") not in held
     assert "CapEff:\t0000000000000000" in status
+    assert "CapPrm:\t0000000000000000" in status
+
+
+@pytest.mark.kernel  # where raw sockets may be opened
+def test_raw_sockets_that_were_opened_before_serve_a_prober_that_may_open_none():
+    with serving() as (server, target), spawned() as link:
+        server.setblocking(False)
+        link.ask([Target(target.endpoint, replace(CHECK, question=Syn()))])
+        seen = until(link, lambda seen: len(seen) >= 2)
+        status = Path(f"/proc/{child_of(link.spawner)}/status").read_text()
+        with pytest.raises(BlockingIOError):
+            server.accept()
+
+    assert {event.verdict.outcome for event in seen} == {Outcome.PASS}
     assert "CapPrm:\t0000000000000000" in status
 
 
