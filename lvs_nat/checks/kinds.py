@@ -29,6 +29,7 @@ MODULES: Mapping[CheckKind, str] = MappingProxyType(
         CheckKind.AGENT: "agent",
         CheckKind.RADIUS: "radius",
         CheckKind.BFD: "bfd",
+        CheckKind.SYN: "syn",
     }
 )
 # What some are asked by, if it is installed: the Python module, and its package for EL and Fedora.
