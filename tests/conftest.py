@@ -11,6 +11,7 @@ import pytest
 
 from lvs_nat.lab import kernel
 from tests.guests import REPORTS, Guests, Reporter
+from tests.judges import REQUIRED
 
 LIMIT = 120  # seconds for a test without a mark of its own
 GRACE = 15  # seconds more until its process is killed
@@ -35,6 +36,7 @@ def pytest_configure(config):
         config.pluginmanager.register(Guests(config, remote, limit))
     if config.option.require_kernel:
         config.pluginmanager.register(Census())
+        os.environ[REQUIRED] = "yes"
 
 
 @pytest.hookimpl(trylast=True)

@@ -11,6 +11,7 @@ import sys
 from lvs_nat.errors import NotInstalled
 from lvs_nat.lab import packages
 
+REQUIRED = "LVS_NAT_TEST_JUDGES"  # set where none of them may be missing, in guests too
 # Program: (Debian package, Red Hat package).
 PROGRAMS = {
     "groff": ("groff-base", "groff-base"),
@@ -30,7 +31,7 @@ class Judges:
             groff = tools.tree / "usr/share/groff/current"
             self._environ["GROFF_BIN_PATH"] = str(tools.tree / "usr/bin")
             self._environ["GROFF_FONT_PATH"] = str(groff / "font")
-            self._environ["GROFF_TMAC_PATH"] = str(groff / "tmac")
+            self._environ["GROFF_TMAC_PATH"] = f"{groff / 'tmac'}:{tools.tree}/etc/groff"
             self._environ["SYSTEMD_UNIT_PATH"] = f"{tools.tree}/usr/lib/systemd/system:"
 
     def __contains__(self, program):
