@@ -13,8 +13,8 @@ from lvs_nat.core.sysctls import wanted
 from lvs_nat.core.targets import Here
 from lvs_nat.daemon.loop import Loop
 from lvs_nat.errors import LvsNatError
-from lvs_nat.model import Forwarding, Ruleset
-from lvs_nat.system.addresses import here
+from lvs_nat.model import Address, Forwarding, Listener, Ruleset
+from lvs_nat.system.addresses import arrives, here
 from lvs_nat.system.sysctl import Sysctls
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ class Host:
         self._sysctls = sysctls
         self._cluster = cluster
         self._moved = moved
+        self._absent: frozenset[Address] = frozenset()
 
     def set(self) -> None:
         """Bring every setting to what the rules need; log each that changed.
@@ -104,18 +105,40 @@ class Host:
             return
         if news:
             self._set()
-            self._moved(self.here())
+            self._look_around()
 
     def _again(self, loop: Loop) -> None:
         self._set()
-        self._moved(self.here())
+        self._look_around()
         loop.after("sysctls", LOOK, lambda: self._again(loop))
+
+    def _look_around(self) -> None:
+        found = self.here()
+        self._moved(found)
+        virtual = {
+            name.endpoint.address
+            for name in self._cluster().rules.services
+            if isinstance(name, Listener)
+        }
+        absent = frozenset(it for it in virtual - found.networks.keys() if not arrives(it))
+        for address in sorted(absent - self._absent, key=str):
+            log.error("%s", ABSENT.format(address))
+        for address in sorted(self._absent - absent, key=str):
+            if address in virtual:
+                log.warning("the virtual address %s is on this machine again", address)
+        self._absent = absent
 
     def _set(self) -> None:
         try:
             self.set()
         except (LvsNatError, OSError) as error:
             log.error("%s", error)
+
+
+ABSENT = (
+    "the virtual address {0} is on no interface of this machine, so no client reaches it: "
+    "`ip address add {0} dev ...` adds it"
+)
 
 
 def _told(lines: list[str]) -> list[str]:

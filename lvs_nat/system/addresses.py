@@ -7,6 +7,7 @@ and if_addr.h.
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import struct
@@ -17,6 +18,7 @@ from pathlib import Path
 
 from lvs_nat.core.targets import Here, Interface
 from lvs_nat.errors import KernelError
+from lvs_nat.model import Address
 from lvs_nat.system.netlink import (
     NLM_F_DUMP,
     NLM_F_REQUEST,
@@ -48,6 +50,20 @@ def here(root: Path = Path("/proc/sys")) -> Here:
     with suppress(OSError):  # ip_vs may have been built without it
         conntrack = (root / "net/ipv4/vs/conntrack").read_text().strip()
     return Here(frozenset(interfaces()), masquerades=conntrack not in ("", "0"))
+
+
+def arrives(address: Address) -> bool:
+    """Say whether packets to *address* end at this machine, be it by a route alone.
+
+    Where any address may be bound (net.ipv4.ip_nonlocal_bind) all are said to.
+    """
+    family = socket.AF_INET6 if address.version == 6 else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as own:
+            own.bind((str(address), 0))
+    except OSError as error:
+        return error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
+    return True
 
 
 def interfaces() -> Iterator[Interface]:

@@ -9,8 +9,9 @@ from lvs_nat.core.cluster import Cluster
 from lvs_nat.core.setup import Setup
 from lvs_nat.daemon.host import Host
 from lvs_nat.daemon.loop import Loop
-from lvs_nat.model import Ruleset
+from lvs_nat.model import Mark, Ruleset
 from lvs_nat.system.sysctl import Sysctls
+from tests.builders import rules, service
 
 UNTOUCHED = Cluster.of(Ruleset(), Setup(sysctl=False), {})
 
@@ -107,3 +108,26 @@ def test_events_that_cannot_be_read_any_more_end_no_director(tmp_path, monkeypat
     os.close(writing)
 
     assert "no more events of links" in caplog.text
+
+
+def test_a_virtual_address_that_is_not_on_this_machine_is_named_once_and_when_it_comes(
+    tmp_path, caplog
+):
+    gone, mark = service("192.0.2.77:80"), service(Mark(7))
+    running = [rules(service("127.0.0.1:80"), gone, mark)]
+    host = Host(
+        Sysctls(record=tmp_path / "sysctl.json"),
+        lambda: Cluster.of(running[-1], Setup(sysctl=False), {}),
+    )
+    loop = Loop()
+    host.listen(loop)
+    host.listen(loop)
+    loop.close()
+
+    assert caplog.messages == [
+        "the virtual address 192.0.2.77 is on no interface of this machine, so no client reaches "
+        "it: `ip address add 192.0.2.77 dev ...` adds it"
+    ]
+    running.append(rules(service("127.0.0.1:80")))  # nobody wants it any more
+    host.listen(loop)
+    assert len(caplog.messages) == 1

@@ -1,10 +1,10 @@
 import socket
-from ipaddress import ip_interface
+from ipaddress import ip_address, ip_interface
 
 import pytest
 
 from lvs_nat.core.targets import Here
-from lvs_nat.system.addresses import here, interfaces
+from lvs_nat.system.addresses import arrives, here, interfaces
 
 
 def test_this_machine_has_at_least_its_loopback_address_and_network():
@@ -30,3 +30,11 @@ def test_connection_tracking_of_ipvs_means_that_clients_may_get_another_address(
         (tmp_path / "net/ipv4/vs/conntrack").write_text(text)
 
     assert here(tmp_path) == Here(frozenset(interfaces()), masquerades)
+
+
+@pytest.mark.parametrize(
+    "text, here",
+    [("127.0.0.1", True), ("127.9.9.9", True), ("192.0.2.77", False), ("2001:db8::77", False)],
+)
+def test_an_address_is_here_by_an_interface_or_a_route(text, here):
+    assert arrives(ip_address(text)) is here
