@@ -11,7 +11,7 @@ from lvs_nat.model import Endpoint
 # A refusal is looked at again this much later (seconds): soon enough to remove a dead server
 # before its clients give up, late enough that one lost socket is not asked about twice.
 CONFIRM = 0.03
-# Sooner where a client has been refused before us.
+# Sooner where a client has seen it before us.
 CONFIRM_CLIENTS = 0.01
 # While failures are counted, a server that answers within r gets max(SHORTEST, TRIPS x r) s.
 SHORTEST = 0.05
@@ -93,8 +93,7 @@ def due(
         moment = phase * interval
         return ((now - moment) // interval + 1.0) * interval + moment
     if (suspected or outcome is Outcome.REFUSED) and pace.well and pace.streak == 1:
-        twice = suspected and outcome is Outcome.REFUSED
-        return now + min(CONFIRM_CLIENTS if twice else CONFIRM, check.fast)
+        return now + min(CONFIRM_CLIENTS if suspected else CONFIRM, check.fast)
     return max(now, began + min(check.fast, check.interval))
 
 

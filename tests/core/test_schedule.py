@@ -87,7 +87,7 @@ def test_the_next_probe_is_due(letters, ended, moment):
     "letters, pause",
     [
         ("+", 1.0),
-        ("+-", CONFIRM),
+        ("+-", CONFIRM_CLIENTS),
         ("+x", CONFIRM_CLIENTS),
         ("+-x", 0.2),
         ("+--", 0.2),
