@@ -105,14 +105,15 @@ class Host:
             return
         if news:
             self._set()
-            self._look_around()
+            self.look_around()
 
     def _again(self, loop: Loop) -> None:
         self._set()
-        self._look_around()
+        self.look_around()
         loop.after("sysctls", LOOK, lambda: self._again(loop))
 
-    def _look_around(self) -> None:
+    def look_around(self) -> None:
+        """Take note of what this machine is now; say which virtual addresses are not on it."""
         found = self.here()
         self._moved(found)
         virtual = {

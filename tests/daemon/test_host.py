@@ -119,15 +119,13 @@ def test_a_virtual_address_that_is_not_on_this_machine_is_named_once_and_when_it
         Sysctls(record=tmp_path / "sysctl.json"),
         lambda: Cluster.of(running[-1], Setup(sysctl=False), {}),
     )
-    loop = Loop()
-    host.listen(loop)
-    host.listen(loop)
-    loop.close()
+    host.look_around()
+    host.look_around()
 
     assert caplog.messages == [
         "the virtual address 192.0.2.77 is on no interface of this machine, so no client reaches "
         "it: `ip address add 192.0.2.77 dev ...` adds it"
     ]
     running.append(rules(service("127.0.0.1:80")))  # nobody wants it any more
-    host.listen(loop)
+    host.look_around()
     assert len(caplog.messages) == 1
