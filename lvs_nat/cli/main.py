@@ -23,6 +23,7 @@ COMMANDS = {
     "try-restart": "restart, if it is running",
     "reload": "go over to the saved files; servers that stay keep their connections",
     "force-reload": "the same as reload",
+    "reexec": "go on as the version that is installed now, with all that runs",
     "status": "show services and real servers, and how they fare",
     "drain": "send a real server no new clients; those it has may finish",
     "disable": "take a real server out of service at once",
@@ -35,6 +36,9 @@ COMMANDS = {
     "run": "run in the foreground, for systemd",
     "demo": "show the tutorial's lab live, in namespaces of its own",
 }
+
+# Set where we take the place of a director, or are tried to (daemon/handover.py).
+HANDOVER = "LVS_NAT_HANDOVER"
 
 
 # Commands that another one's module tells.
@@ -72,6 +76,10 @@ def main(argv: Sequence[str] | None = None, machine: Machine | None = None) -> i
     machine = machine or Machine()
     words = list(sys.argv[1:] if argv is None else argv)
     try:
+        if HANDOVER in os.environ:
+            from lvs_nat.daemon.successor import succeed
+
+            return succeed(os.environ.pop(HANDOVER))
         args = _parser(words).parse_args(words)
         return int(args.run(args, machine))
     except BrokenPipeError:

@@ -64,6 +64,9 @@ def text(found: dict[str, Any], colour: bool = False, checks: bool = False) -> s
     counts = Counts(**found["counts"])
     lines = [f"lvs-nat (pid {found['pid']}) is running since {since}: {counts}"]
     lines += [f"! {words}" for words in (*found["refusals"], *found["quarrels"])]
+    if found["problems"]:
+        lines.append("! the files cannot be used; what ran before goes on:")
+        lines += [f"  {words}" for words in found["problems"]]
     if found["unsaved"]:
         lines.append("not saved yet (`lvs-nat save` keeps it, `lvs-nat reload` drops it):")
         lines += [f"  ipvsadm {words}" for words in found["unsaved"]]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from lvs_nat.core import plain
-from lvs_nat.core.health import Health, State
+from lvs_nat.core.health import Health, Outcome, State, Verdict, Weight
 from lvs_nat.core.setup import Check, Target
 
 FORMAT = 2
@@ -18,18 +18,31 @@ FORMAT = 2
 class Memory:
     """The state file.  Times in it are monotonic seconds of the boot it names.
 
-    clean says that the director was told to end; it had not crashed.  saved is the digest of
-    the rule file that running was made from, running the rules as text with the edits
-    adopted since.
+    clean says that the director was told to end; it had not crashed.  began is when the
+    service did.  saved is the digest of the rule file, and rules what it meant; running are
+    the rules that ran, which are rules with the edits adopted since; settings is the text of
+    lvs-nat.conf.  Where they differ from what the files hold now, these are what ran.
     """
 
     boot: str
     clean: bool
+    began: float
     saved: str
+    rules: str
     running: str
+    settings: str
     healths: Mapping[tuple[str, str], Health] = field(default_factory=dict)
 
     def health(self, target: Target) -> Health | None:
+        """Return what was known of *target*, for a director that comes after a while.
+
+        What was being counted is not: nobody knows what has happened meanwhile.
+        """
+        found = self.health_now(target)
+        return replace(found, streak=0, last=None, unknowns=0) if found else None
+
+    def health_now(self, target: Target) -> Health | None:
+        """Return what is known of *target*, for a director that goes on at once."""
         return self.healths.get(_key(target))
 
 
@@ -41,34 +54,30 @@ def _question(check: Check) -> str:
     return plain.spell((check.question, check.way))
 
 
-def remember(
-    boot: str, clean: bool, saved: str, running: str, healths: Mapping[Target, Health]
-) -> Memory:
-    """Return the memory of a director; servers it knew nothing of are left out."""
+def known(healths: Mapping[Target, Health]) -> dict[tuple[str, str], Health]:
+    """Return *healths* as a memory has them; servers of which nothing is known are left out."""
     checks = {id(who.check): who.check for who in healths}  # thousands of targets share a few
     questions = {number: _question(check) for number, check in checks.items()}
-    known = {
+    return {
         (str(who.endpoint), questions[id(who.check)]): health
         for who, health in healths.items()
         if health.state is not State.NEW
     }
-    return Memory(boot, clean, saved, running, known)
 
 
 def spell(memory: Memory) -> str:
     """Return the text of the state file."""
-    healths = [
-        [*key, health.state.value, health.since, list(health.falls)]
-        for key, health in memory.healths.items()
-    ]
     return json.dumps(
         {
             "format": FORMAT,
             "boot": memory.boot,
             "clean": memory.clean,
+            "began": memory.began,
             "saved": memory.saved,
+            "rules": None if memory.rules == memory.running else memory.rules,
             "running": memory.running,
-            "healths": healths,
+            "settings": memory.settings,
+            "healths": [[*key, *_spell(health)] for key, health in memory.healths.items()],
         }
     )
 
@@ -79,13 +88,40 @@ def parse(text: str) -> Memory:
         data: Any = json.loads(text)
         if data["format"] != FORMAT:
             raise ValueError(f"it has format {data['format']!r}, not {FORMAT}")
-        healths = {
-            (str(address), str(kind)): Health(
-                State(state), since=float(since), falls=tuple(map(float, falls))
-            )
-            for address, kind, state, since, falls in data["healths"]
-        }
-        texts = (str(data["boot"]), bool(data["clean"]), str(data["saved"]), str(data["running"]))
-        return Memory(*texts, healths)
+        running = str(data["running"])
+        return Memory(
+            boot=str(data["boot"]),
+            clean=bool(data["clean"]),
+            began=float(data["began"]),
+            saved=str(data["saved"]),
+            rules=running if data["rules"] is None else str(data["rules"]),
+            running=running,
+            settings=str(data["settings"]),
+            healths={
+                (str(address), str(kind)): _health(*rest)
+                for address, kind, *rest in data["healths"]
+            },
+        )
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise ValueError(f"not a state file of this version: {error}") from error
+
+
+def _spell(health: Health) -> tuple[Any, ...]:
+    last = health.last
+    verdict = [last.outcome.name, last.words, last.latency] if last else None
+    return (
+        *(health.state.value, health.since, list(health.falls)),
+        *(health.streak, health.unknowns, verdict, health.weight),
+    )
+
+
+def _health(
+    state: Any, since: Any, falls: Any, streak: Any, unknowns: Any, verdict: Any, weight: Any
+) -> Health:
+    last = None
+    if verdict is not None:
+        outcome, words, latency = verdict
+        last = Verdict(Outcome[outcome], str(words), float(latency))
+    moments = tuple(map(float, falls))
+    asked = None if weight is None else Weight(float(weight[0]), bool(weight[1]))
+    return Health(State(state), int(streak), float(since), moments, last, int(unknowns), asked)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Collection, Mapping
-from typing import Any
+from typing import Any, Union
 
 from lvs_nat.daemon.loop import Loop
 from lvs_nat.errors import LvsNatError, NotPrivileged
@@ -13,7 +13,30 @@ from lvs_nat.system.control import Control, Conversation
 
 log = logging.getLogger(__name__)
 
-Verb = Callable[[dict[str, Any]], dict[str, Any]]
+Answer = dict[str, Any]
+
+
+class Later:
+    """An answer that is not known yet: whoever promises it calls `give` once, before long."""
+
+    def __init__(self) -> None:
+        self._given: Answer | None = None
+        self._hear: Callable[[Answer], None] | None = None
+
+    def to(self, hear: Callable[[Answer], None]) -> None:
+        self._hear = hear
+        self._tell()
+
+    def give(self, answer: Answer) -> None:
+        self._given = answer
+        self._tell()
+
+    def _tell(self) -> None:
+        if self._hear and self._given is not None:
+            self._hear(self._given)
+
+
+Verb = Callable[[dict[str, Any]], Union[Answer, Later]]
 
 # What a client may take to send its request and to read its answer, in seconds.
 PATIENCE = 5.0
@@ -44,13 +67,31 @@ class Desk:
         self._privileged = privileged
         self._trusted = {0, os.geteuid()} if trusted is None else trusted
         self._clients: dict[int, Conversation] = {}
-        loop.watch(control.fileno(), self._accept)
+        self._waiting: set[int] = set()  # for an answer that is not known yet
+        self.resume()
 
     def close(self) -> None:
         for fd in list(self._clients):
             self._end(fd)
         self._loop.unwatch(self._control.fileno())
         self._control.close()
+
+    def fileno(self) -> int:
+        """Return the descriptor that clients come to."""
+        return self._control.fileno()
+
+    @property
+    def busy(self) -> bool:
+        """Whether somebody asks, or reads the answer, who waits for nothing else."""
+        return bool(self._clients.keys() - self._waiting)
+
+    def rest(self) -> None:
+        """Let whoever comes wait at the door."""
+        self._loop.unwatch(self._control.fileno())
+
+    def resume(self) -> None:
+        """Let them in again."""
+        self._loop.watch(self._control.fileno(), self._accept)
 
     def _accept(self) -> None:
         client = self._control.accept()
@@ -83,10 +124,30 @@ class Desk:
             answer = self._answer(request, client.uid)
         except (LvsNatError, ValueError, OSError) as error:
             answer = {"error": str(error), "exit_code": getattr(error, "exit_code", 1)}
-        client.say(answer)
+        if isinstance(answer, Later):
+            self._wait(fd, answer)
+        else:
+            self._say(fd, answer)
+
+    def _wait(self, fd: int, later: Later) -> None:
+        client = self._clients[fd]
+        self._waiting.add(fd)
+        self._loop.forget(f"client {fd}")
+        self._loop.unwatch(fd)
+
+        def say(answer: Answer) -> None:
+            if self._clients.get(fd) is client:
+                self._loop.after(f"client {fd}", PATIENCE, lambda: self._end(fd))
+                self._say(fd, answer)
+
+        later.to(say)
+
+    def _say(self, fd: int, answer: Answer) -> None:
+        self._waiting.discard(fd)
+        self._clients[fd].say(answer)
         self._flush(fd)
 
-    def _answer(self, request: dict[str, Any], uid: int) -> dict[str, Any]:
+    def _answer(self, request: dict[str, Any], uid: int) -> Answer | Later:
         verb = request["verb"]
         if verb in self._open:
             return self._open[verb](request)
@@ -105,6 +166,7 @@ class Desk:
     def _end(self, fd: int) -> None:
         self._loop.forget(f"client {fd}")
         self._loop.unwatch(fd)
+        self._waiting.discard(fd)
         client = self._clients.pop(fd, None)
         if client:
             client.close()

@@ -78,6 +78,8 @@ def _background(paths: Paths, announcing: int) -> int:
         signal_map={},
     )
     context.open()
+    for stream in range(3):  # python-daemon opens them so that no other program would have them
+        os.set_inheritable(stream, True)
     return serve(paths, PidFile(paths.pid_file), announce)
 
 

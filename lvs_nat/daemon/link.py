@@ -69,12 +69,20 @@ class Link:
 
     `fileno` can be read whenever `events` has something to do, which may be to send on an
     order that the line had no room for.  load is what the prober last told of itself.
+    orders, by default one that nobody reads, is the way to the spawner itself, for
+    daemon/renewal.py.
     """
 
     def __init__(
-        self, line: socket.socket, spawner: int, clock: Callable[[], float] = time.monotonic
+        self,
+        line: socket.socket,
+        spawner: int,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        orders: socket.socket | None = None,
     ) -> None:
         line.setblocking(False)
+        self.orders = orders or socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.load: wire.Load | None = None
         self.spawner = spawner
         self._line = line
@@ -139,6 +147,7 @@ class Link:
             gone.register(self._line, 0)
             gone.poll(FAREWELL)
         self._line.close()
+        self.orders.close()
         self._poll.close()
         self._reap()
 

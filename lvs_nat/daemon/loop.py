@@ -67,6 +67,8 @@ class Loop:
         self._wakeup = reading
         previous = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
         self.watch(reading, self._hear_signals)
+        # Another image of this process may have held them up until now (system/program.py).
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, self._signals)
         try:
             while not self._stopped:
                 self._turn()

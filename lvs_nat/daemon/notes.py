@@ -5,12 +5,16 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from lvs_nat.core import memory, rules
+from lvs_nat.core import config, memory, rules
+from lvs_nat.core.cluster import Cluster
+from lvs_nat.core.drift import changes
 from lvs_nat.core.memory import Memory
-from lvs_nat.core.spelling import spell
+from lvs_nat.core.spelling import spell, spell_operation
+from lvs_nat.core.targets import Here
 from lvs_nat.daemon.director import Director
+from lvs_nat.daemon.saved import Saved
 from lvs_nat.errors import ConfigError
-from lvs_nat.model import Ruleset
+from lvs_nat.model import Ruleset, Table
 from lvs_nat.system import files
 
 log = logging.getLogger(__name__)
@@ -35,6 +39,44 @@ class Notes:
             return None
         return found if found.boot == self._boot else None
 
+    def cluster(
+        self,
+        found: Memory | None,
+        saved: Saved,
+        rows: Table,
+        now: float,
+        here: Here,
+        *,
+        at_once: bool,
+    ) -> Cluster:
+        """Return what to believe first: *saved*, what was *found*, and the kernel's *rows*.
+
+        here is what this machine is; *at_once* says that no time has passed since it was
+        left: nothing of it is in doubt.
+        """
+        running = saved.rules
+        if found and not found.clean and found.saved == saved.digest:
+            running = self.rules(found) or running
+            for operation in changes(saved.rules, running):
+                log.warning("going on with the unsaved ipvsadm %s", spell_operation(operation))
+        cluster = Cluster.of(running, saved.setup, {}, here)
+        if found:
+            recall = found.health_now if at_once else found.health
+            known = {who: was for who in cluster.healths if (was := recall(who))}
+            cluster = cluster.recalling(known, rows)
+        return cluster.presuming(rows, now)
+
+    def left_by_a_crash(self) -> Saved | None:
+        """Return the files as the last director had read them, if it has crashed."""
+        found = self.read()
+        if found is None or found.clean:
+            return None
+        try:
+            return self.saved(found)
+        except ConfigError as error:
+            log.warning("what ran cannot be read: %s", error)
+            return None
+
     def rules(self, found: Memory) -> Ruleset | None:
         """Return the rules that ran when *found* was written."""
         try:
@@ -43,21 +85,44 @@ class Notes:
             log.warning("returning to the saved rules: %s", error)
             return None
 
-    def write(self, director: Director, saved: str, *, clean: bool = False) -> None:
+    def saved(self, found: Memory) -> Saved:
+        """Return the files as they were when *found* was written; ConfigError if they are bad."""
+        setup = config.parse(found.settings, f"{self._path}: settings")
+        parsed = rules.parse(found.rules, f"{self._path}: rules")
+        return Saved(parsed.ruleset, setup, (), found.saved, found.settings)
+
+    def write(self, director: Director, saved: Saved, began: float, *, clean: bool = False) -> None:
         """Write down what runs now, if that is news."""
-        healths = director.cluster.healths
         # To see that nothing is new takes a tenth of the time of spelling thousands of rows.
-        moments = [(health.state, health.since, health.falls) for health in healths.values()]
+        healths = director.cluster.healths.values()
+        moments = [(health.state, health.since, health.falls) for health in healths]
         news = (director.meant, director.cluster.members, saved, clean, moments)
         if news == self._written:
             return
-        noted = memory.remember(self._boot, clean, saved, spell(director.meant), healths)
         try:
-            files.write_atomic(self._path, memory.spell(noted), mode=0o600)
+            self._put(director, saved, began, clean)
             self._written = news
         except OSError as error:
             log.error("cannot write %s: %s; a crash now would forget this", self._path, error)
 
+    def hand_over(self, director: Director, saved: Saved, began: float) -> None:
+        """Write down all of it, for a successor at once; raise OSError where that cannot be."""
+        self._put(director, saved, began, clean=False)
+
     def forget(self) -> None:
         """A stopped service leaves nothing."""
         self._path.unlink(missing_ok=True)
+
+    def _put(self, director: Director, saved: Saved, began: float, clean: bool) -> None:
+        running = spell(director.meant)
+        noted = Memory(
+            boot=self._boot,
+            clean=clean,
+            began=began,
+            saved=saved.digest,
+            rules=running if saved.rules == director.meant else spell(saved.rules),
+            running=running,
+            settings=saved.settings,
+            healths=memory.known(director.cluster.healths),
+        )
+        files.write_atomic(self._path, memory.spell(noted), mode=0o600)

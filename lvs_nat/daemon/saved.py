@@ -18,12 +18,17 @@ from lvs_nat.system.names import Names
 
 @dataclass(frozen=True)
 class Saved:
-    """What the files mean; digest is that of the rule file's text."""
+    """What the files mean; settings is the text of lvs-nat.conf, digest that of the rules'.
+
+    problems are those of the files as they are now, where this is what was read before.
+    """
 
     rules: Ruleset
     setup: Setup
     warnings: tuple[Problem, ...]
     digest: str
+    settings: str
+    problems: tuple[Problem, ...] = ()
 
 
 def load(paths: Paths) -> Saved:
@@ -42,7 +47,7 @@ def load(paths: Paths) -> Saved:
         raise ConfigError(problems)
     parsed, digest = read
     strangers = config.strangers(configured, str(paths.config), parsed.ruleset)
-    return Saved(parsed.ruleset, setup, (*parsed.warnings, *strangers), digest)
+    return Saved(parsed.ruleset, setup, (*parsed.warnings, *strangers), digest, configured)
 
 
 def rules_of(paths: Paths) -> tuple[rules.Parsed, str]:

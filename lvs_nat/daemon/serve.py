@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import gc
 import logging
+import os
 from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from lvs_nat.daemon.paths import Paths
 from lvs_nat.daemon.spawner import spawn
-from lvs_nat.errors import LvsNatError
+from lvs_nat.errors import ConfigError, LvsNatError
 from lvs_nat.system import privileges
 from lvs_nat.system.pidfile import PidFile
+from lvs_nat.system.program import Program
+
+if TYPE_CHECKING:
+    from lvs_nat.daemon.link import Link
+    from lvs_nat.daemon.saved import Saved
+    from lvs_nat.daemon.succession import Seat
+    from lvs_nat.system.watcher import Watcher
 
 log = logging.getLogger(__name__)
 
@@ -26,43 +36,109 @@ def serve(paths: Paths, lock: PidFile, announce: Announce) -> int:
     and only then is the kernel spoken to.  Whatever prevents a start is announced with its
     exit code.
     """
-    gc.disable()  # what a start makes stays; looking through it over and over takes longer
     warnings: tuple[str, ...] = ()
-    try:
+
+    def tell(code: int, text: str) -> None:
+        announce(code, text, warnings)
+
+    def begin() -> int:
+        nonlocal warnings
+        program = Program.of_this_process()
         paths.run_dir.mkdir(mode=0o755, parents=True, exist_ok=True)
         with lock:
             lock.write()
-            link = spawn()
-            from lvs_nat.daemon import rescuing, watching
-            from lvs_nat.daemon.saved import load
-            from lvs_nat.daemon.service import Service
-            from lvs_nat.system.ipvs import Ipvs
-            from lvs_nat.system.timeouts import TimeoutRecord
-
-            saved = load(paths)
-            warnings = tuple(map(str, saved.warnings))
+            link = spawn(program=program)
+            saved = _saved(paths)
+            warnings = tuple(map(str, (*saved.problems, *saved.warnings)))
             for warning in warnings:
                 log.warning("%s", warning)
-            with Ipvs(TimeoutRecord(paths.timeouts)) as kernel:
-                watcher = watching.opened(saved.setup)
-                rescue = rescuing.prepared(saved.setup, paths.rescue)
-                privileges.keep_only(("CAP_NET_ADMIN",))
+            from lvs_nat.daemon import watching
+            from lvs_nat.daemon.succession import Seat
 
-                def begun(code: int, text: str) -> None:
-                    announce(code, text, warnings)
-                    gc.freeze()
-                    gc.enable()
+            seat = Seat(program, lock.fileno())
+            return _direct(paths, saved, link, tell, seat, lambda: watching.opened(saved.setup))
 
-                code = Service(paths, saved, link, kernel, begun, watcher, rescue).run()
-                if code and rescue:
-                    rescuing.withdrawn(rescue)
-                return code
+    return _guarded(begin, tell)
+
+
+def go_on(paths: Paths, lock: int, listening: int, link: Link, watcher: Watcher | None) -> int:
+    """Be the director in the place of another image of this process, until its end.
+
+    It has left the descriptors *lock* and *listening*, the *watcher* that it had, and all that
+    it knew in the state file.
+    """
+    from lvs_nat.daemon.notes import Notes
+    from lvs_nat.daemon.succession import Seat
+
+    os.set_inheritable(lock, False)
+
+    def begin() -> int:
+        with PidFile(paths.pid_file, lock):
+            notes = Notes(paths.memory)
+            found = notes.read()
+            if found is None:
+                raise LvsNatError("what ran is not known; ending, and leaving the table as it is")
+            seat = Seat(Program.of_this_process(), lock, listening)
+            return _direct(paths, notes.saved(found), link, lambda *_: None, seat, lambda: watcher)
+
+    return _guarded(begin, lambda *_: None)
+
+
+def _direct(
+    paths: Paths,
+    saved: Saved,
+    link: Link,
+    tell: Callable[[int, str], None],
+    seat: Seat,
+    watch: Callable[[], Watcher | None],
+) -> int:
+    from lvs_nat.daemon import rescuing
+    from lvs_nat.daemon.service import Service
+    from lvs_nat.system.ipvs import Ipvs
+    from lvs_nat.system.timeouts import TimeoutRecord
+
+    with Ipvs(TimeoutRecord(paths.timeouts)) as kernel:
+        watcher = watch()
+        rescue = rescuing.prepared(saved.setup, paths.rescue)
+        privileges.keep_only(("CAP_NET_ADMIN",))
+
+        def begun(code: int, text: str) -> None:
+            tell(code, text)
+            gc.freeze()
+            gc.enable()
+
+        code = Service(paths, saved, link, kernel, begun, seat, watcher, rescue).run()
+        if code and rescue:
+            rescuing.withdrawn(rescue)
+        return code
+
+
+def _guarded(story: Callable[[], int], refuse: Callable[[int, str], None]) -> int:
+    """Return what *story* does; what prevents it is logged, and told to *refuse*."""
+    gc.disable()  # what a start makes stays; looking through it over and over takes longer
+    try:
+        return story()
     except (LvsNatError, OSError) as error:
         for line in str(error).splitlines():
             log.error("%s", line)
         code = getattr(error, "exit_code", 1)
-        announce(code, str(error), warnings)
+        refuse(code, str(error))
         return int(code)
     except Exception:
         log.exception("a fault of lvs-nat itself, please report it; the table stays as it is")
         raise
+
+
+def _saved(paths: Paths) -> Saved:
+    """Return what the files mean; where they are bad after a crash, what ran before it."""
+    from lvs_nat.daemon.notes import Notes
+    from lvs_nat.daemon.saved import load
+
+    try:
+        return load(paths)
+    except ConfigError as error:
+        left = Notes(paths.memory).left_by_a_crash()
+        if left is None:
+            raise
+        log.error("the files cannot be used; after a crash, going on with what ran before it")
+        return replace(left, problems=error.problems)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import lvs_nat
 from lvs_nat.core.cluster import Cluster
 from lvs_nat.core.drift import changes
 from lvs_nat.core.listing import listing
@@ -27,6 +28,7 @@ from lvs_nat.daemon.notes import Notes
 from lvs_nat.daemon.paths import Paths
 from lvs_nat.daemon.rescuing import Rescuing
 from lvs_nat.daemon.saved import Saved, load, rules_of
+from lvs_nat.daemon.succession import Seat, Succession
 from lvs_nat.daemon.watching import EAGER, Watching, never
 from lvs_nat.daemon.wishing import Wishing
 from lvs_nat.errors import KernelError, LvsNatError
@@ -68,6 +70,7 @@ class Service:
         link: Link,
         kernel: Ipvs,
         announce: Announce,
+        seat: Seat,
         watcher: Watcher | None = None,
         rescue: Rescue | None = None,
     ) -> None:
@@ -80,28 +83,41 @@ class Service:
         self._info = kernel.info()
         self._loop = Loop()
         self._clock = time.monotonic
-        self._started = (self._clock(), time.time())
+        self._loaded = time.time()
         self._hearing = Hearing(link)
         self._said = ""
+        self._problems = tuple(map(str, saved.problems))
         self._before = self._kernel.read()
         self._notes = Notes(paths.memory)
+        self._seat = seat
         self._host = Host(
             Sysctls(record=paths.sysctls), lambda: self._director.cluster, self._moved
         )
+        self._watcher = watcher
         silent_since = watcher.silent_since if watcher else never
+        # Clients may be served by what another director has left: a refusal keeps that up.
+        self._succeeds = paths.sysctls.exists()
         self._director = Director(self._first_cluster(), kernel, self._clock, silent_since)
         self._watching = Watching(watcher, self._loop, self._director, link)
         self._rescuing = Rescuing(rescue, self._loop, self._director)
         self._wishing = Wishing(paths.wishes, self._director, self._clock)
         self._wishing.recall()
-        # Clients may be served by what another director has left: a refusal keeps that up.
-        self._succeeds = paths.sysctls.exists()
         self._timeouts = TimeoutRecord(paths.timeouts)
         self.exit_code = 0
 
     def run(self) -> int:
         """Serve until told to end; return the exit code."""
-        self._desk = Desk(Control(self._paths.socket), self._loop, *self._verbs())
+        control = Control(self._paths.socket, self._seat.listening)
+        self._desk = Desk(control, self._loop, *self._verbs())
+        self._succession = Succession(
+            self._seat,
+            self._paths,
+            self._loop,
+            self._desk,
+            self._link,
+            self._hand_over,
+            self._watcher,
+        )
         self._host.set()
         self._loop.on_signal(signal.SIGTERM, self._leave)
         self._loop.on_signal(signal.SIGINT, self._leave)
@@ -120,17 +136,11 @@ class Service:
 
     def _first_cluster(self) -> Cluster:
         """Go on from what the last director knew, and from what the kernel holds."""
-        saved, notes = self._saved, self._notes.read()
-        rules = saved.rules
-        if notes and not notes.clean and notes.saved == saved.digest:
-            rules = self._notes.rules(notes) or rules
-            for operation in changes(saved.rules, rules):
-                log.warning("going on with the unsaved ipvsadm %s", spell_operation(operation))
-        cluster = Cluster.of(rules, saved.setup, {}, self._host.here())
-        if notes:
-            known = {who: was for who in cluster.healths if (was := notes.health(who))}
-            cluster = cluster.recalling(known, self._before.services)
-        return cluster.presuming(self._before.services, self._clock())
+        now, rows = self._clock(), self._before.services
+        found, at_once = self._notes.read(), self._seat.listening is not None
+        self._began = found.began if found and at_once else now
+        here = self._host.here()
+        return self._notes.cluster(found, self._saved, rows, now, here, at_once=at_once)
 
     def _ask(self) -> None:
         """Have every server asked; take nothing away before the first answers."""
@@ -217,8 +227,11 @@ class Service:
                 self._said = status
             self._loop.once("remember", 0.5, self._remember)
 
-    def _remember(self) -> None:
-        self._notes.write(self._director, self._saved.digest)
+    def _remember(self, *, clean: bool = False) -> None:
+        self._notes.write(self._director, self._saved, self._began, clean=clean)
+
+    def _hand_over(self) -> None:
+        self._notes.hand_over(self._director, self._saved, self._began)
 
     def _feed_watchdog(self) -> None:
         interval = notify.watchdog_interval()
@@ -243,6 +256,7 @@ class Service:
                 "diff": self._diff,
                 "judge": self._judge,
                 "reload": self._reload,
+                "reexec": lambda _: self._succession.begin(),
                 "stop": self._stop,
                 "saved": self._was_saved,
                 "wish": self._wishing.wish,
@@ -257,10 +271,13 @@ class Service:
         body = report(director.cluster, director.actual, director.counters, pulse, now)
         return {
             "pid": os.getpid(),
-            "since": self._started[1],
-            "uptime": round(now - self._started[0], 1),
+            "version": lvs_nat.__version__,
+            "loaded": self._loaded,
+            "since": time.time() - (now - self._began),
+            "uptime": round(now - self._began, 1),
             "rules": str(self._paths.rules),
             "unsaved": list(map(spell_operation, changes(self._saved.rules, director.meant))),
+            "problems": list(self._problems),
             "refusals": list(director.refusals),
             "quarrels": list(map(str, director.quarrels.after((), now).all)),
             "writes": self._kernel.writes,
@@ -290,6 +307,7 @@ class Service:
         notify.reloading()
         try:
             self._saved = saved = load(self._paths)
+            self._problems = ()
             self._director.reload(saved.rules, saved.setup)
             self._ask()
             self._host.set()  # last: a setting that the kernel refuses must not leave half of it
@@ -302,6 +320,7 @@ class Service:
         try:
             self._reload({})
         except (LvsNatError, OSError) as error:
+            self._problems = tuple(str(error).splitlines())
             log.error("not reloaded, going on as before: %s", error)
 
     # Ending
@@ -309,7 +328,7 @@ class Service:
     def _leave(self) -> None:
         """End, and leave the table and its connections to the next director."""
         notify.stopping()
-        self._notes.write(self._director, self._saved.digest, clean=True)
+        self._remember(clean=True)
         log.info("ending; the table stays")
         self._loop.stop()
 

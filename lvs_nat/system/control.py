@@ -84,10 +84,18 @@ class Conversation:
 
 
 class Control:
-    """The listening end.  A socket file that a crash left behind is replaced."""
+    """The listening end.  A socket file that a crash left behind is replaced.
 
-    def __init__(self, path: Path) -> None:
+    *listening* is the socket where there is one already, of another image of this process.
+    """
+
+    def __init__(self, path: Path, listening: int | None = None) -> None:
         self.path = path
+        if listening is not None:
+            self._socket = socket.socket(fileno=listening)
+            self._socket.setblocking(False)
+            self._socket.set_inheritable(False)
+            return
         path.unlink(missing_ok=True)
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
         self._socket.setblocking(False)

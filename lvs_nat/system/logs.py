@@ -30,6 +30,20 @@ def to_stderr(level: int = logging.INFO) -> None:
     _install(Stderr(_journal()), level)
 
 
+def kind() -> str:
+    """Return where lines go, as `to` takes it."""
+    syslog = any(isinstance(handler, Syslog) for handler in logging.getLogger().handlers)
+    return "syslog" if syslog else "stderr"
+
+
+def to(kind: str) -> None:
+    """Send every line where `kind` said they went."""
+    if kind == "syslog":
+        to_syslog()
+    else:
+        to_stderr()
+
+
 def escape(text: str) -> str:
     """Return the text as one line without control bytes."""
     return text.translate(ESCAPES).encode("utf-8", "backslashreplace").decode()

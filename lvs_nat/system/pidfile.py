@@ -25,11 +25,14 @@ class PidFile:
     read a file can lock it.  It outlives detaching if the daemon keeps `fileno()` open, and
     every child that keeps it open keeps the lock.  Entering it once more, as DaemonContext
     does after detaching, only writes the pid anew.  Raises AlreadyRunning.
+
+    *number* is that descriptor where the lock is held already, by another image of this
+    process.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, number: int = -1) -> None:
         self._path = path
-        self._number = -1
+        self._number = number
         self._owner = 0
 
     def __enter__(self) -> PidFile:

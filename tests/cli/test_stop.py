@@ -11,6 +11,7 @@ from lvs_nat.cli.machine import Machine
 from lvs_nat.cli.main import main
 from lvs_nat.cli.stop import end
 from lvs_nat.core import memory
+from lvs_nat.core.memory import Memory
 from lvs_nat.core.plan import plan
 from lvs_nat.core.spelling import spell
 from lvs_nat.daemon.paths import Paths
@@ -47,7 +48,7 @@ def test_a_director_that_hangs_is_killed_where_it_should_end(tmp_path, how, numb
 @pytest.fixture
 def crashed(tmp_path):
     """Stop a director that has crashed, having run WEB; give what is left of the table."""
-    text = memory.spell(memory.remember(boot_id(), False, "", spell(WEB), {}))
+    text = memory.spell(Memory(boot_id(), False, 0.0, "", spell(WEB), spell(WEB), ""))
     (tmp_path / "state.json").write_text(text)
     places = {"--rules": "ipvsadm", "--config": "conf", "--run-dir": ".", "--state-dir": "."}
     words = [word for option, name in places.items() for word in (option, str(tmp_path / name))]

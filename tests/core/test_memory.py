@@ -3,31 +3,44 @@ import re
 import pytest
 
 from lvs_nat.core import memory
-from lvs_nat.core.health import Health, State
+from lvs_nat.core.health import Health, Outcome, State, Verdict
+from lvs_nat.core.memory import Memory
 from lvs_nat.core.setup import Check, Target
 from tests.builders import RS1, RS2
 
 WHO, OTHER = Target(RS1.endpoint, Check()), Target(RS2.endpoint, Check())
-KNOWN = Health(State.DOWN, since=12.5, falls=(3.0, 12.5))
+DOWN = Health(State.DOWN, since=12.5, falls=(3.0, 12.5))
+SILENT = Verdict(Outcome.SILENT, "no answer within 0.8 s", 0.8)
+FAILING = Health(State.FAILING, 1, 2.0, last=SILENT)
+RULES = "-A -t 10.0.0.1:80 -s rr\n"
 
 
-def test_what_is_remembered_is_read_back():
-    noted = memory.remember(
-        "boot", False, "digest", "-A -t 10.0.0.1:80 -s rr\n", {WHO: KNOWN, OTHER: Health()}
-    )
-    found = memory.parse(memory.spell(noted))
-
-    assert found == noted
-    assert (found.health(WHO), found.health(OTHER)) == (KNOWN, None)
+def noted(healths, rules=RULES):
+    known = memory.known(healths)
+    return Memory("boot", False, 1.5, "digest", rules, RULES, "fall = 3\n", known)
 
 
-def test_a_streak_is_counted_anew_by_the_next_director():
-    noted = memory.remember("b", True, "", "", {WHO: Health(State.FAILING, 1, 2.0)})
+@pytest.mark.parametrize("rules", [RULES, RULES.replace("rr", "wrr")], ids=["as saved", "edited"])
+def test_what_is_remembered_is_read_back(rules):
+    before = noted({WHO: DOWN, OTHER: Health()}, rules)
+    found = memory.parse(memory.spell(before))
 
-    assert memory.parse(memory.spell(noted)).health(WHO) == Health(State.FAILING, 0, 2.0)
+    assert found == before
+    assert (found.health(WHO), found.health(OTHER)) == (DOWN, None)
 
 
-WHOLE = memory.spell(memory.remember("boot", True, "digest", "", {WHO: KNOWN}))
+def test_rules_without_an_edit_are_kept_once():
+    assert memory.spell(noted({})).count("10.0.0.1") == 1
+
+
+def test_a_streak_is_counted_on_by_a_director_that_goes_on_and_anew_by_a_later_one():
+    found = memory.parse(memory.spell(noted({WHO: FAILING})))
+
+    assert found.health_now(WHO) == FAILING
+    assert found.health(WHO) == Health(State.FAILING, 0, 2.0)
+
+
+WHOLE = memory.spell(noted({WHO: DOWN, OTHER: FAILING}))
 
 
 @pytest.mark.parametrize("end", range(len(WHOLE)))
@@ -46,6 +59,7 @@ def test_a_torn_state_file_is_said_to_be_none(end):
         '{"format": 2}',
         "[" * 100_000,
         WHOLE.replace("down", "dawn"),
+        WHOLE.replace("SILENT", "MUTE"),
         re.sub(r'"down", [0-9.]+', f'"down", {10**400}', WHOLE),
     ],
     ids=lambda text: text[:20],
