@@ -29,27 +29,36 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--lint", action="store_true", help="judge what has been built")
     parser.add_argument("--nocheck", action="store_true", help="build without running the tests")
+    parser.add_argument(
+        "--next",
+        action="store_true",
+        help="build this tree as the version after it, into build/rpm/next, to try an upgrade",
+    )
     arguments = parser.parse_args()
     try:
-        return lint() if arguments.lint else build(arguments.nocheck)
+        if arguments.lint:
+            return lint()
+        version = following(lvs_nat.__version__) if arguments.next else lvs_nat.__version__
+        return build(version, OUT / "next" if arguments.next else OUT, arguments.nocheck)
     except LvsNatError as error:
         print(f"rpm: {error}", file=sys.stderr)
         return error.exit_code
 
 
-def build(nocheck: bool) -> int:
-    """Put the RPMs and the source RPM into build/rpm; the tests run on the way."""
+def build(version: str, out: Path, nocheck: bool) -> int:
+    """Put the RPMs and the source RPM of this tree into *out*; the tests run on the way."""
     tools = packages.gather(BUILDING, os.environ)
-    OUT.mkdir(parents=True, exist_ok=True)
+    out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="rpm.", dir=OUT) as top:
-        sources = Path(top, "SOURCES")
+        sources, tree = Path(top, "SOURCES"), Path(top, f"lvs-nat-{version}")
         sources.mkdir()
-        archive(sources / f"lvs-nat-{lvs_nat.__version__}.tar.gz")
+        copy(tree, version)
+        archive(tree, sources / f"{tree.name}.tar.gz")
         for file in (HERE / "lvs-nat.sysusers", *libraries()):
             shutil.copy(file, sources)
         command = [*rpmbuild(tools, Path(top)), *(["--nocheck"] if nocheck else []), "-ba"]
         done = subprocess.run(
-            [*command, str(SPEC)],
+            [*command, str(tree / SPEC.name)],
             env={**environment(tools), "SOURCE_DATE_EPOCH": date()},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -59,11 +68,30 @@ def build(nocheck: bool) -> int:
         if done.returncode:
             print(done.stdout, file=sys.stderr)
             return 1
-        for old in OUT.glob("*.rpm"):
+        for old in out.glob("*.rpm"):
             old.unlink()
         for new in (*Path(top).glob("RPMS/*/*.rpm"), *Path(top).glob("SRPMS/*.rpm")):
-            print(shutil.move(new, OUT / new.name).relative_to(ROOT))
+            print(shutil.move(new, out / new.name).relative_to(ROOT))
     return 0
+
+
+def following(version: str) -> str:
+    """Return the version after *version*."""
+    *first, last = version.split(".")
+    return ".".join([*first, str(int(last) + 1)])
+
+
+def copy(tree: Path, version: str) -> None:
+    """Copy this working copy's files to *tree*, as those of *version*."""
+    ours = ("--cached", "--others", "--exclude-standard")
+    listing = ["git", "-C", str(ROOT), "ls-files", "-z", *ours]
+    files = subprocess.run(listing, capture_output=True, check=True, text=True).stdout
+    for name in files.split("\0")[:-1]:
+        (tree / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, tree / name)
+    for name in (SPEC.name, "lvs_nat/__init__.py"):
+        text = (tree / name).read_text()
+        (tree / name).write_text(text.replace(lvs_nat.__version__, version))
 
 
 def rpmbuild(tools: packages.Tools, top: Path) -> list[str]:
@@ -79,19 +107,14 @@ def rpmbuild(tools: packages.Tools, top: Path) -> list[str]:
     return [*words, *(f"--define={name} {value}" for name, value in settings.items())]
 
 
-def archive(path: Path) -> None:
-    """Write this working copy's files to *path*, in the same bytes each time."""
-    ours = ("--cached", "--others", "--exclude-standard")
-    listing = ["git", "-C", str(ROOT), "ls-files", "-z", *ours]
-    files = subprocess.run(listing, capture_output=True, check=True).stdout
+def archive(tree: Path, path: Path) -> None:
+    """Write *tree* to *path*, in the same bytes each time."""
     subprocess.run(
         [
             *("tar", "--create", f"--file={path}", "--use-compress-program=gzip -n"),
             *("--sort=name", "--owner=0", "--group=0", "--mode=u=rwX,go=rX", f"--mtime=@{date()}"),
-            f"--transform=s,^,{path.name[: -len('.tar.gz')]}/,",
-            *(f"--directory={ROOT}", "--null", "--files-from=-"),
+            *(f"--directory={tree.parent}", tree.name),
         ],
-        input=files,
         check=True,
     )
 

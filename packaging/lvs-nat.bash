@@ -27,8 +27,8 @@ _lvs_nat() {
     esac
     case $command in
         "")
-            _lvs_nat_words "start stop restart try-restart reload force-reload status drain
-                disable enable weight diff save configtest rules run demo --help --version"
+            _lvs_nat_words "start stop restart try-restart reload force-reload reexec status
+                drain disable enable weight diff save configtest rules run demo --help --version"
             return ;;
         stop) options+=" --if-stop-job" ;;
         diff) options+=" --json" ;;

@@ -23,15 +23,18 @@ from lvs_nat.daemon.notes import Notes
 from lvs_nat.daemon.paths import Paths
 from lvs_nat.daemon.saved import load
 from lvs_nat.daemon.service import Service
+from lvs_nat.daemon.succession import Seat
 from lvs_nat.errors import KernelError, LvsNatError
 from lvs_nat.lab.topology import until
 from lvs_nat.system.control import ask
+from lvs_nat.system.program import Program
 from tests.builders import RS1, RS2, VIP, WEB, real, rules, service, tcp
 from tests.fakes import FakeIpvs
 
 WELL = Verdict(Outcome.PASS, "connected", 0.001)
 WRR = service(VIP, scheduler="wrr")
 EDITED = rules(service(VIP, RS1, RS2, scheduler="wrr"))
+SEAT = Seat(Program("/bin/false", ("false",)), lock=-1)
 UNTOUCHED = "sysctl = no\n"  # the settings of the machine that runs the tests
 OTHER = service("10.9.9.9:25", RS1)
 
@@ -81,7 +84,7 @@ class Stage:
             threads.submit(vouch, theirs, ended)
             acted = threads.submit(act)
             link = Link(ours, 2**22 + 1)
-            code = Service(self.paths, saved, link, self.kernel, announce).run()
+            code = Service(self.paths, saved, link, self.kernel, announce, SEAT).run()
             ended.set()
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -317,12 +320,12 @@ def test_a_server_added_by_hand_is_asked_like_the_others(stage):
 def test_the_state_file_is_written_for_news_alone(stage, tmp_path):
     cluster = Cluster.of(WEB, Setup(), {})
     director = Director(cluster, stage.kernel)
-    notes = Notes(tmp_path / "state.json")
+    notes, saved = Notes(tmp_path / "state.json"), load(stage.paths)
     first, second = cluster.healths
     seen = []
     for who, verdicts in ((first, 1), (first, 1), (second, 1), (first, 0)):
         director.hear([(who, WELL)] * verdicts)
-        notes.write(director, "digest")
+        notes.write(director, saved, 0.0)
         seen.append(notes.read())
         (tmp_path / "state.json").unlink(missing_ok=True)
 

@@ -22,6 +22,7 @@ ACTIONS = [
     "status",
     "save",
     "configtest",
+    "reexec",
 ]
 GREEN = "GREEN='0;32' RED='0;31'\n"  # as EL6's /etc/sysconfig/init sets them
 
@@ -138,8 +139,8 @@ def test_any_other_word_gets_the_usage(plain, words):
     assert plain.asked() == []
 
 
-USAGE = [action for action in ACTIONS if action not in ("status", "save", "configtest")]
-USAGE += ["status", "save", "configtest"]
+LAST = ("status", "save", "configtest", "reexec")
+USAGE = [*(action for action in ACTIONS if action not in LAST), *LAST]
 
 
 @pytest.mark.parametrize("action", ACTIONS)

@@ -171,8 +171,11 @@ def test_every_field_of_the_report_is_in_the_manual():
         "pid",
         "since",
         "uptime",
+        "version",
+        "loaded",
         "rules",
         "unsaved",
+        "problems",
         "refusals",
         "quarrels",
         "writes",
@@ -358,7 +361,7 @@ def folder(tmp_path):
 
 def test_bash_completes_commands(folder, capsys):
     assert completed(folder, "") == {*main.COMMANDS, "--help", "--version"}
-    assert completed(folder, "re") == {"restart", "reload"}
+    assert completed(folder, "re") == {"restart", "reload", "reexec"}
 
 
 @pytest.mark.parametrize("command", main.COMMANDS)
