@@ -69,6 +69,7 @@ rpmlint: rpm
 	@$(RUN) packaging/build.py --lint
 
 boot: rpm
+	@$(RUN) packaging/build.py --next --nocheck
 	$(PYTEST) -m boot
 
 clean:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import faulthandler
 
 from lvs_nat.cli.machine import Machine
 from lvs_nat.cli.options import paths
@@ -20,6 +21,7 @@ def run(args: argparse.Namespace, machine: Machine) -> int:
     machine.must_be_root("run")
     where = paths(args)
     logs.to_stderr()
+    faulthandler.enable(file=2)  # systemd's watchdog ends us by SIGABRT: show where we hung
 
     def announce(_code: int, _text: str, _warnings: tuple[str, ...]) -> None:
         """Whatever is to be said has gone to the log, which is this terminal or the journal."""

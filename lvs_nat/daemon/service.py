@@ -35,6 +35,7 @@ from lvs_nat.errors import KernelError, LvsNatError
 from lvs_nat.system import notify
 from lvs_nat.system.control import Control
 from lvs_nat.system.ipvs import Ipvs
+from lvs_nat.system.names import BUDGET
 from lvs_nat.system.rescue import Rescue
 from lvs_nat.system.sysctl import Sysctls
 from lvs_nat.system.timeouts import TimeoutRecord
@@ -305,6 +306,7 @@ class Service:
     def _reload(self, _: dict[str, Any]) -> dict[str, Any]:
         """Read all files and go over to them; raise ConfigError and change nothing if bad."""
         notify.reloading()
+        notify.longer(2 * BUDGET)  # names are looked up
         try:
             self._saved = saved = load(self._paths)
             self._problems = ()
@@ -312,6 +314,7 @@ class Service:
             self._ask()
             self._host.set()  # last: a setting that the kernel refuses must not leave half of it
         finally:
+            self._feed_watchdog()
             notify.ready(self._status())
         log.info("reloaded: %s", count(self._director.cluster))
         return {"refusals": list(self._director.refusals)}

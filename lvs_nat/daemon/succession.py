@@ -155,7 +155,7 @@ class Succession:
         environ = handover.environ(Part.DIRECTOR, lacking=lacking, **told, **kept)
         log.info("version %s gives way to the one that is installed", lvs_nat.__version__)
         notify.reloading()
-        notify.watchdog()
+        notify.longer(PATIENCE)
         try:
             self._seat.program.become(environ, kept.values())
         except OSError as error:  # it has just been tried: memory or processes are at an end

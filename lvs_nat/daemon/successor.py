@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import socket
 from typing import Any
 
@@ -39,6 +40,8 @@ def _be_tried(words: dict[str, Any]) -> int:
 
 def _direct(words: dict[str, Any]) -> int:
     logs.to(words["log"])
+    if words["log"] == "stderr":
+        faulthandler.enable(file=2)  # as `lvs-nat run` has it
     link = Link(_socket(words["line"]), words["spawner"], orders=_socket(words["orders"]))
     paths = parse_paths(words["paths"])
     watcher = None

@@ -36,6 +36,11 @@ def watchdog() -> None:
     _send("WATCHDOG=1", patience=0.0)
 
 
+def longer(seconds: float) -> None:
+    """Say that the loop may stand still for so long; the next `watchdog` ends it."""
+    _send(f"EXTEND_TIMEOUT_USEC={round(seconds * 1_000_000)}")
+
+
 def main_pid(pid: int) -> None:
     """Say which process is the service from now on."""
     _send(f"MAINPID={pid}")

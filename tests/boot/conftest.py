@@ -1,28 +1,26 @@
 """Machines that are booted for the tests of this folder, asked for by name: pytest -m boot."""
 
+import json
 import os
 import time
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from lvs_nat.lab.boot import machine
-from lvs_nat.lab.image import image
+from lvs_nat.lab.boot import machine as boot
+from lvs_nat.lab.image import Init, image
 
 ROOT = Path(__file__).parent.parent.parent
+BUILT = ROOT / "build/rpm"
 RPM = "rpm --force-debian --dbpath /var/lib/rpm"
 RULES = """\
 -A -t 172.25.0.10:80 -s rr
 -a -t 172.25.0.10:80 -r 192.168.122.10:80 -m -w 5
 -a -t 172.25.0.10:80 -r 192.168.122.20:80 -m -w 10
 """
-SETTINGS = (
-    "net.ipv4.ip_forward",
-    "net.ipv4.conf.all.send_redirects",
-    "net.ipv4.conf.lo.send_redirects",
-    "net.ipv4.vs.expire_nodest_conn",
-)
+TWO_SERVE = "lvs-nat status | grep '2 of 2 real servers serving'"
+URL = "http://172.25.0.10"
+LOAD = "setsid /usr/local/sbin/network load"
 
 
 def pytest_ignore_collect(config):
@@ -30,24 +28,48 @@ def pytest_ignore_collect(config):
 
 
 class Booted:
-    """A machine with two real servers, and the RPMs at hand, not installed."""
+    """A machine between a client and two real servers, with the RPMs at hand, not installed.
+
+    Its kinds know how a service is switched on, and which packages that takes.
+    """
+
+    packages = ""
 
     def __init__(self, machine):
         self._machine = machine
-        self.reboot = machine.reboot
         # What Red Hat's first packages bring is not ours to remove.
-        self("mkdir -p /host /usr/share/licenses /usr/lib/sysusers.d; ip link set lo up")
+        self("mkdir -p /host /usr/share/licenses /usr/lib/sysusers.d /usr/local/lib/lab")
         self.mount()
         self("install /host/tests/boot/chkconfig /usr/sbin/chkconfig")
-        self("install /host/tests/boot/real-servers /usr/local/sbin/real-servers")
+        self("install /host/tests/boot/network /usr/local/sbin/network")
+        self("install /host/lvs_nat/lab/web.py /host/lvs_nat/lab/load.py /usr/local/lib/lab")
         self("modprobe ip_vs")
+        self.have_network()
+        for n in (1, 2):
+            self.within(30, f"timeout 1 bash -c ': </dev/tcp/192.168.122.{n}0/80'")
         self.settings = self.kernel_settings()
         build = "--define '_topdir /tmp/rpm' --define '_dbpath /tmp/rpm/db'"
         self(f"rpmbuild --quiet -bb {build} /host/tests/boot/debian.spec")
+        self.before = self.files()
+
+    def have_network(self):
+        """Have tests/boot/network run now, and after each boot before our service."""
+        raise NotImplementedError
+
+    def start(self):
+        """Have the service run, now and after each boot."""
+        raise NotImplementedError
+
+    def pid(self):
+        return int(self("cat /run/lvs-nat/lvs-nat.pid"))
 
     def mount(self):
         """Have this working copy at /host."""
         self(f"mount -t hostfs -o {ROOT},ro none /host")
+
+    def reboot(self):
+        self._machine.reboot()
+        self.mount()
 
     def __call__(self, command, status=0, seconds=60):
         """Return the output of *command*, which must end with *status*."""
@@ -71,8 +93,13 @@ class Booted:
     def table(self):
         return self("ipvsadm -Sn")
 
+    def status(self):
+        return json.loads(self("lvs-nat status --json"))
+
     def kernel_settings(self):
-        return self(f"sysctl {' '.join(SETTINGS)}")
+        """Return every kernel setting that has to do with routing and with IPVS."""
+        names = r"ip_forward|conf\.[^.]*\.(forwarding|.*_redirects)|vs\..*"
+        return self(rf"sysctl -a 2>/dev/null | grep -E '^net\.ipv[46]\.({names}) ='")
 
     def files(self):
         """Return every file of the machine's disk but what logs, databases and this test keep."""
@@ -84,17 +111,88 @@ class Booted:
 
     def connect(self):
         """Open connections to the virtual service, so that every real server has counted some."""
-        call = "socket.create_connection(('172.25.0.10', 80), 5).close()"
-        self(f"python3 -Ic \"import socket; [{call} for _ in 'abcd']\"")
+        self(f"{LOAD} {URL}/ 10 4 5")
         self.within(10, f"test $({self.COUNTED}) -gt 1")
 
     # A destination that is removed, and added again, has counted nothing.
     COUNTED = "ipvsadm -Ln --stats | awk '/->.*:80/ && $3 > 0' | wc -l"
+    OPEN = "ipvsadm -Ln | awk '/->.*:80/ { sum += $5 } END { print sum }'"
+
+    def busy(self, transfers, seconds, rate=30):
+        """Have clients download *transfers* files at once for *seconds*, others ask anew."""
+        stream = f"'{URL}/stream?seconds={seconds}'"
+        self(f"{LOAD} {stream} {transfers} {transfers} {seconds + 60} >/run/transfers 2>&1 &")
+        self.within(20, f"test $({self.OPEN}) -ge {transfers}")
+        self(f"{LOAD} {URL}/ {rate} {rate * seconds} 10 >/run/requests 2>&1 &")
+
+    def served(self, seconds=150):
+        """Return how many clients of `busy` were served, once all have ended, and their errors."""
+        self.within(seconds, "! pgrep -f load.py")
+        records = [json.loads(it) for it in self("cat /run/transfers /run/requests").splitlines()]
+        return len(records), [it["error"] for it in records if it["error"]]
 
 
-@contextmanager
-def booted(init):
-    if not list((ROOT / "build/rpm").glob("*.noarch.rpm")):
-        pytest.fail("no RPMs are built: make rpm")
-    with machine(image(init, os.environ), os.environ) as started:
-        yield Booted(started)
+class Systemd(Booted):
+    init = Init.SYSTEMD
+    packages = "lvs-nat-[0-9]*.noarch.rpm"
+
+    def have_network(self):
+        self.write(
+            "/etc/systemd/system/network.service",
+            "[Unit]\nBefore=network-online.target\n"
+            "[Service]\nExecStart=/usr/local/sbin/network run\n"
+            "[Install]\nWantedBy=multi-user.target network-online.target\n",
+        )
+        self("systemctl enable --now network")
+
+    def start(self):
+        self("systemctl reset-failed lvs-nat; systemctl enable --now lvs-nat")
+
+
+class Sysv(Booted):
+    init = Init.SYSV
+    packages = "lvs-nat-*.noarch.rpm"
+
+    def have_network(self):
+        self.write(
+            "/etc/init.d/network",
+            '#!/bin/sh\n[ "$1" != start ] || {\n/usr/local/sbin/network up\n'
+            "setsid /usr/local/sbin/network run </dev/null >/dev/null 2>&1 &\n}\n",
+        )
+        self("chmod 755 /etc/init.d/network")
+        self("for n in 2 3 4 5; do ln -s ../init.d/network /etc/rc$n.d/S20network; done")
+        self("service network start")
+
+    def start(self):
+        self("mkdir -p /var/lock/subsys")  # as Red Hat's systems have it
+        self("chkconfig lvs-nat on")
+        self("service lvs-nat start")
+
+
+@pytest.fixture(scope="module")
+def machine(request):
+    """The machine of a module's KIND."""
+    kind = request.module.KIND
+    for folder in (BUILT, BUILT / "next"):
+        if not list(folder.glob("*.noarch.rpm")):
+            pytest.fail(f"no RPMs are in {folder}: make boot builds them")
+    with boot(image(kind.init, os.environ), os.environ) as started:
+        yield kind(started)
+
+
+@pytest.fixture(scope="module")
+def installed(machine):
+    """The machine with the packages installed, dependency checks on."""
+    machine(f"{RPM} -i /tmp/rpm/RPMS/noarch/debian-1-1.noarch.rpm")
+    machine(f"{RPM} -i /host/build/rpm/{machine.packages}", seconds=120)
+    return machine
+
+
+@pytest.fixture
+def serving(installed):
+    """The machine with the service that RULES describe, and nothing else."""
+    installed.write("/etc/sysconfig/ipvsadm", RULES)
+    installed.start()
+    installed.within(10, TWO_SERVE)
+    assert installed.table() == RULES
+    return installed

@@ -2,49 +2,14 @@
 
 import pytest
 
-from lvs_nat.lab.image import Init
-from tests.boot.conftest import RPM, RULES, booted
+from lvs_nat import __version__
+from tests.boot.conftest import RPM, RULES, TWO_SERVE, Systemd
 
 pytestmark = [pytest.mark.boot, pytest.mark.limit(400)]
-PACKAGE = "/host/build/rpm/lvs-nat-[0-9]*.noarch.rpm"
-HOST = "/tmp/rpm/RPMS/noarch/debian-1-1.noarch.rpm"
-REAL_SERVERS = """\
-[Unit]
-Before=lvs-nat.service
-[Service]
-ExecStart=/usr/local/sbin/real-servers
-[Install]
-WantedBy=multi-user.target
-"""
+KIND = Systemd
 # What a director may hold: CAP_NET_ADMIN is bit 12.
 NET_ADMIN = "0000000000001000"
 NOTHING = "0000000000000000"
-
-
-@pytest.fixture(scope="module")
-def machine():
-    with booted(Init.SYSTEMD) as machine:
-        machine.write("/etc/systemd/system/real-servers.service", REAL_SERVERS)
-        machine("systemctl enable --now real-servers")
-        machine.before = machine.files()
-        yield machine
-
-
-@pytest.fixture(scope="module")
-def installed(machine):
-    machine(f"{RPM} -i {HOST}")
-    machine(f"{RPM} -i {PACKAGE}", seconds=120)
-    return machine
-
-
-@pytest.fixture
-def serving(installed):
-    """The machine with the service that RULES describe, and nothing else."""
-    installed.write("/etc/sysconfig/ipvsadm", RULES)
-    installed("systemctl reset-failed lvs-nat; systemctl enable --now lvs-nat")
-    installed.within(10, "lvs-nat status | grep '2 of 2 real servers serving'")
-    assert installed.table() == RULES
-    return installed
 
 
 def property_of(machine, name):
@@ -52,7 +17,7 @@ def property_of(machine, name):
 
 
 def test_what_the_package_needs_is_asked_for(machine):
-    said = machine(f"{RPM} -i {PACKAGE}", status=1)
+    said = machine(f"{RPM} -i /host/build/rpm/{machine.packages}", status=1)
 
     assert "python3 >= 3.9 is needed by lvs-nat" in said
 
@@ -133,16 +98,14 @@ def test_a_broken_file_is_refused_and_the_old_one_goes_on(serving):
     assert serving.table() == RULES
 
 
-@pytest.mark.parametrize("signal, patience", [("KILL", 10), ("STOP", 30)])
-def test_a_director_that_is_killed_or_hangs_is_back_and_nothing_was_touched(
-    serving, signal, patience
-):
+@pytest.mark.parametrize("signal", ["KILL", "STOP"])
+def test_a_director_that_is_killed_or_hangs_is_back_and_nothing_was_touched(serving, signal):
     serving.connect()
     main = property_of(serving, "MainPID")
 
     serving(f"kill -{signal} {main}")
     took = serving.within(
-        patience,
+        5,
         f"test $(systemctl show lvs-nat -p MainPID --value) -ne {main}"
         " && test $(systemctl show lvs-nat -p MainPID --value) -ne 0"
         " && lvs-nat status | grep 'is running'",
@@ -196,11 +159,29 @@ def test_what_is_typed_and_fails_says_why_with_its_own_exit_code(serving):
     assert property_of(serving, "ActiveState") == "failed"
 
 
+def test_an_upgrade_goes_on_in_the_same_process_and_no_client_notices(serving):
+    before = serving.status()
+    serving.busy(transfers=100, seconds=30)
+
+    serving(f"{RPM} -U /host/build/rpm/next/{serving.packages}", seconds=120)
+    after = serving.status()
+    count, errors = serving.served()
+
+    print(f"version {before['version']} to {after['version']} under {count} clients")
+    assert before["version"] == __version__ != after["version"]
+    assert serving("lvs-nat --version") == f"lvs-nat {after['version']}\n"
+    assert (after["pid"], after["writes"]) == (before["pid"], 0)
+    assert property_of(serving, "MainPID") == str(before["pid"])
+    assert property_of(serving, "NRestarts") == "0"
+    assert property_of(serving, "ActiveState") == "active"
+    assert errors == []
+    assert count == 100 + 30 * 30
+
+
 def test_after_a_reboot_it_serves_without_a_hand(serving):
     serving.reboot()
-    serving.mount()
 
-    serving.within(30, "lvs-nat status | grep '2 of 2 real servers serving'")
+    serving.within(30, TWO_SERVE)
     assert serving.table() == RULES
     assert serving("systemctl is-system-running --wait") == "running\n"
 

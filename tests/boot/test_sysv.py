@@ -2,58 +2,16 @@
 
 import pytest
 
-from lvs_nat.lab.image import Init
-from tests.boot.conftest import RPM, RULES, booted
+from lvs_nat import __version__
+from tests.boot.conftest import RPM, RULES, TWO_SERVE, Sysv
 
 pytestmark = [pytest.mark.boot, pytest.mark.limit(400)]
-PACKAGES = "/host/build/rpm/lvs-nat-*.noarch.rpm"
-HOST = "/tmp/rpm/RPMS/noarch/debian-1-1.noarch.rpm"
-REAL_SERVERS = """\
-#!/bin/sh
-[ "$1" != start ] || setsid /usr/local/sbin/real-servers </dev/null >/dev/null 2>&1 &
-"""
+KIND = Sysv
 # Run after lvs-nat's, at shutdown: what it leaves.
 WITNESS = """\
 #!/bin/sh
 { ipvsadm -Sn; sysctl -n net.ipv4.ip_forward; } >/root/left 2>&1
 """
-
-
-@pytest.fixture(scope="module")
-def machine():
-    with booted(Init.SYSV) as machine:
-        machine.write("/etc/init.d/real-servers", REAL_SERVERS)
-        machine.write("/etc/init.d/witness", WITNESS)
-        machine("chmod 755 /etc/init.d/real-servers /etc/init.d/witness")
-        machine(
-            "for n in 2 3 4 5; do ln -s ../init.d/real-servers /etc/rc$n.d/S20real-servers; done"
-        )
-        machine("ln -s ../init.d/witness /etc/rc6.d/K00witness")
-        machine("service real-servers start")
-        machine.before = machine.files()
-        yield machine
-
-
-@pytest.fixture(scope="module")
-def installed(machine):
-    machine(f"{RPM} -i {HOST}")
-    machine(f"{RPM} -i {PACKAGES}", seconds=120)
-    return machine
-
-
-@pytest.fixture
-def serving(installed):
-    """The machine with the service that RULES describe, and nothing else."""
-    installed("mkdir -p /var/lock/subsys")  # as Red Hat's systems have it
-    installed.write("/etc/sysconfig/ipvsadm", RULES)
-    installed("service lvs-nat start")
-    installed.within(10, "lvs-nat status | grep '2 of 2 real servers serving'")
-    assert installed.table() == RULES
-    return installed
-
-
-def pid(machine):
-    return machine("cat /run/lvs-nat/lvs-nat.pid").strip()
 
 
 def test_an_install_starts_and_enables_nothing(installed):
@@ -103,25 +61,25 @@ def test_a_broken_file_is_refused_and_the_old_one_goes_on(serving):
 
 def test_a_restart_keeps_the_table(serving):
     serving.connect()
-    before = pid(serving)
+    before = serving.pid()
 
     serving("service lvs-nat restart")
 
-    assert pid(serving) != before
+    assert serving.pid() != before
     assert serving.table() == RULES
     assert serving(serving.COUNTED) == "2\n"
 
 
 def test_a_killed_director_leaves_the_table_and_a_start_adopts_it(serving):
     serving.connect()
-    before = pid(serving)
+    before = serving.pid()
 
     serving(f"kill -KILL {before}")
 
     assert "dead but its pid file exists" in serving("service lvs-nat status", status=1)
     assert serving.table() == RULES
     serving("service lvs-nat start")
-    assert pid(serving) != before
+    assert serving.pid() != before
     assert serving(serving.COUNTED) == "2\n"
 
 
@@ -139,15 +97,33 @@ def test_a_director_that_does_not_answer_has_an_unknown_status(serving):
     serving("service lvs-nat status")
 
 
+def test_an_upgrade_goes_on_in_the_same_process_and_no_client_notices(serving):
+    before = serving.status()
+    serving.busy(transfers=100, seconds=30)
+
+    serving(f"{RPM} -U /host/build/rpm/next/{serving.packages}", seconds=120)
+    after = serving.status()
+    count, errors = serving.served()
+
+    print(f"version {before['version']} to {after['version']} under {count} clients")
+    assert before["version"] == __version__ != after["version"]
+    assert (after["pid"], after["writes"]) == (before["pid"], 0)
+    assert errors == []
+    assert count == 100 + 30 * 30
+    assert "2 of 2 real servers serving" in serving("service lvs-nat status")
+    serving("test -e /var/lock/subsys/lvs-nat")
+
+
 def test_after_a_reboot_it_serves_without_a_hand(serving):
-    serving("chkconfig lvs-nat on")
+    serving.write("/etc/init.d/witness", WITNESS)
+    serving("chmod 755 /etc/init.d/witness; ln -s ../init.d/witness /etc/rc6.d/K00witness")
 
     serving.reboot()
-    serving.mount()
 
+    serving("rm /etc/init.d/witness /etc/rc6.d/K00witness")
     # The shutdown had stopped it.
     assert serving("cat /root/left") == "0\n"
-    serving.within(30, "lvs-nat status | grep '2 of 2 real servers serving'")
+    serving.within(30, TWO_SERVE)
     assert serving.table() == RULES
 
 

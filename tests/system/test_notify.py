@@ -26,6 +26,7 @@ def systemd(request, tmp_path, monkeypatch):
         (lambda: notify.status("1 of 2\nREADY=0"), "STATUS=1 of 2 READY=0"),
         (lambda: notify.stopping(), "STOPPING=1"),
         (lambda: notify.watchdog(), "WATCHDOG=1"),
+        (lambda: notify.longer(7.5), "EXTEND_TIMEOUT_USEC=7500000"),
         (lambda: notify.main_pid(7), "MAINPID=7"),
     ],
 )
