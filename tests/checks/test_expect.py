@@ -262,6 +262,78 @@ def test_a_silent_server_inside_tls_is_silent(authority):
     assert verdict == (Outcome.SILENT, "connected, but no answer in time", None)
 
 
+SIP_OK = b"SIP/2.0 100 Trying\r\n\r\nSIP/2.0 200 OK\r\nContent-Length: 0\r\n\r\n"
+NEWS = {b"AUTHINFO": b"381 go on\r\n", b"QUIT": b"205 bye\r\n"}
+
+
+def asked_once(answer, heard):
+    """Return the conduct of a server that answers one question of many lines."""
+
+    def conduct(client):
+        question = b""
+        while not question.endswith(b"\r\n\r\n"):
+            question += client.recv(65536) or b"\r\n\r\n"
+        heard.append(question.splitlines()[0].decode())
+        client.sendall(answer)
+        client.recv(1)
+
+    return conduct
+
+
+@pytest.mark.parametrize(
+    "name, said, words, question",
+    [
+        ("sip", SIP_OK, "", "OPTIONS sip:check SIP/2.0"),
+        ("sip", b"SIP/2.0 503 Busy\r\n\r\n", "^SIP/2\\.0 200 , got 'SIP/2.0 503 Busy'", ""),
+        ("rtsp", b"RTSP/1.0 200 OK\r\nCSeq: 1\r\n\r\n", "", "OPTIONS * RTSP/1.0"),
+        ("rtsp", b"RTSP/1.0 400 Bad\r\n\r\n", "^RTSP/1\\.0 200 , got 'RTSP/1.0 400 Bad'", ""),
+    ],
+)
+def test_a_media_server_is_asked_what_it_can_do(name, said, words, question):
+    heard = []
+    verdict = answer(asked_once(said, heard), presets.conversation(name))
+
+    if words:
+        assert verdict == failed(f"expected {words}")
+    else:
+        assert verdict == (Outcome.PASS, f"{name} conversation complete", None)
+        assert heard == [question]
+
+
+@pytest.mark.parametrize(
+    "greeting, login, words, heard",
+    [
+        (b"200 posting allowed\r\n", (), "", ["QUIT"]),
+        (b"201 no posting\r\n", (), "", ["QUIT"]),
+        (b"400 overloaded\r\n", (), "^20[01], got '400 overloaded'", []),
+        (
+            b"200 hi\r\n",
+            ("me", "x"),
+            "^281, got '481 no'",
+            ["AUTHINFO USER me", "AUTHINFO PASS x"],
+        ),
+    ],
+)
+def test_a_news_server_is_greeted_and_taken_leave_of(greeting, login, words, heard):
+    said = []
+
+    def strict(client):
+        client.sendall(greeting)
+        with client.makefile("rb") as lines:
+            for line in lines:
+                said.append(line.rstrip(b"\r\n").decode())
+                passes = line.startswith(b"AUTHINFO PASS")
+                client.sendall(b"481 no\r\n" if passes else NEWS[line.split()[0]])
+
+    verdict = answer(strict, presets.conversation("nntp", *login))
+
+    assert said == heard
+    if words:
+        assert verdict == failed(f"expected {words}")
+    else:
+        assert verdict == (Outcome.PASS, "nntp conversation complete", None)
+
+
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
 def test_what_is_wrong_inside_tls_is_said(authority, version):
     context = authority.server(authority.issue(), maximum_version=version)
