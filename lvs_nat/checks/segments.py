@@ -65,7 +65,7 @@ class Segment:
     as long as this does.
     """
 
-    __slots__ = ("_memory", "_vector", "acknowledged", "key", "message")
+    __slots__ = ("_memory", "acknowledged", "key", "message")
 
     def __init__(self, place: Place, port: int) -> None:
         cookie = int.from_bytes(os.urandom(4), "big")
@@ -74,11 +74,13 @@ class Segment:
         self.key = place.address + ours + ports
         self.acknowledged = (cookie + 1) & 0xFFFFFFFF
         name, control, data = _name(place), _control(place), _segment(place, port, cookie)
-        self._memory = ctypes.create_string_buffer(name + control + data)
-        base = ctypes.addressof(self._memory)
-        self._vector = _Vector(base + len(name) + len(control), len(data))
-        vector = ctypes.pointer(self._vector)
-        header = _Header(base, len(name), vector, 1, base + len(name), len(control))
+        # All in one place, so that the kernel has little to fetch.
+        head = ctypes.sizeof(_Vector)
+        self._memory = ctypes.create_string_buffer(bytes(head) + name + control + data)
+        vector = _Vector.from_buffer(self._memory)
+        base = ctypes.addressof(self._memory) + head
+        vector.base, vector.length = base + len(name) + len(control), len(data)
+        header = _Header(base, len(name), ctypes.pointer(vector), 1, base + len(name), len(control))
         self.message = bytes(_Message(header))
 
 
