@@ -8,6 +8,9 @@ from lvs_nat.core.health import Outcome
 from lvs_nat.core.setup import Check
 from lvs_nat.model import Endpoint
 
+# Members of an enumeration are looked up by a function before Python 3.11; these are asked for
+# with every answer.
+PASS, UNKNOWN = Outcome.PASS, Outcome.UNKNOWN
 # A refusal is looked at again this much later (seconds): soon enough to remove a dead server
 # before its clients give up, late enough that one lost socket is not asked about twice.
 CONFIRM = 0.03
@@ -48,9 +51,11 @@ ILL = Pace(False)
 
 def follow(pace: Pace, outcome: Outcome, check: Check) -> Pace:
     """Return the pace after one more verdict; an unknown one changes nothing."""
-    if outcome is Outcome.UNKNOWN:
+    if outcome is PASS and pace.well:
+        return WELL
+    if outcome is UNKNOWN:
         return pace
-    passed = outcome is Outcome.PASS
+    passed = outcome is PASS
     if pace.well is None or passed is pace.well:
         return WELL if passed else ILL
     if pace.streak + 1 >= (check.rise if passed else check.fall):

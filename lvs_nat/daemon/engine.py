@@ -24,6 +24,9 @@ SLOT = 0.01
 # A turn that comes later than this (seconds) was kept from running: deadlines that passed
 # meanwhile say nothing about the servers.
 LATE = 0.05
+# Members of an enumeration are looked up by a function before Python 3.11; these are asked for
+# with every answer.
+PASS, UNKNOWN = Outcome.PASS, Outcome.UNKNOWN
 # How many answers one call of poll may bring.
 ANSWERS = 1024
 
@@ -303,13 +306,12 @@ class Engine:
         check = probe.target.check
         probe.again = False
         probe.latency = ended - probe.began
-        if outcome is Outcome.PASS:
+        if outcome is PASS:
             probe.round_trip = schedule.smoothed(probe.round_trip, probe.latency)
             if probe.sentinel:
                 self._sentinels.passed(probe)
         alike = outcome is probe.outcome or (
-            Outcome.UNKNOWN not in (outcome, probe.outcome)
-            and Outcome.PASS not in (outcome, probe.outcome)
+            UNKNOWN not in (outcome, probe.outcome) and PASS not in (outcome, probe.outcome)
         )
         probe.times = probe.times + 1 if alike else 1
         before, probe.pace = probe.pace, schedule.follow(probe.pace, outcome, check)
@@ -321,6 +323,6 @@ class Engine:
         # The director may have counted before this prober came: what confirms a first verdict
         # is news as well.
         probe.verdicts += 1
-        young = probe.verdicts <= max(check.rise, check.fall)
+        young = probe.verdicts <= check.rise or probe.verdicts <= check.fall
         news = young or reweighed or probe.pace is not before or outcome is not probe.told
         self._ended(probe, news)
