@@ -20,7 +20,7 @@ RULES = """\
 """
 TWO_SERVE = "lvs-nat status | grep '2 of 2 real servers serving'"
 URL = "http://172.25.0.10"
-LOAD = "setsid /usr/local/sbin/network load"
+LOAD = "/usr/local/sbin/network load"
 
 
 def pytest_ignore_collect(config):
@@ -98,7 +98,8 @@ class Booted:
 
     def kernel_settings(self):
         """Return every kernel setting that has to do with routing and with IPVS."""
-        names = r"ip_forward|conf\.[^.]*\.(forwarding|.*_redirects)|vs\..*"
+        # The length of the sync daemon's queue follows the memory that is free.
+        names = r"ip_forward|conf\.[^.]*\.(forwarding|.*_redirects)|vs\.[^q]*"
         return self(rf"sysctl -a 2>/dev/null | grep -E '^net\.ipv[46]\.({names}) ='")
 
     def files(self):
@@ -111,7 +112,7 @@ class Booted:
 
     def connect(self):
         """Open connections to the virtual service, so that every real server has counted some."""
-        self(f"{LOAD} {URL}/ 10 4 5")
+        self(f"{LOAD} {URL}/ 10 4 5 >/run/requests")
         self.within(10, f"test $({self.COUNTED}) -gt 1")
 
     # A destination that is removed, and added again, has counted nothing.
@@ -121,13 +122,15 @@ class Booted:
     def busy(self, transfers, seconds, rate=30):
         """Have clients download *transfers* files at once for *seconds*, others ask anew."""
         stream = f"'{URL}/stream?seconds={seconds}'"
-        self(f"{LOAD} {stream} {transfers} {transfers} {seconds + 60} >/run/transfers 2>&1 &")
+        self(
+            f"setsid {LOAD} {stream} {transfers} {transfers} {seconds + 60} >/run/transfers 2>&1 &"
+        )
         self.within(20, f"test $({self.OPEN}) -ge {transfers}")
-        self(f"{LOAD} {URL}/ {rate} {rate * seconds} 10 >/run/requests 2>&1 &")
+        self(f"setsid {LOAD} {URL}/ {rate} {rate * seconds} 10 >/run/requests 2>&1 &")
 
     def served(self, seconds=150):
         """Return how many clients of `busy` were served, once all have ended, and their errors."""
-        self.within(seconds, "! pgrep -f load.py")
+        self.within(seconds, "! pgrep -f '[l]oad.py'")
         records = [json.loads(it) for it in self("cat /run/transfers /run/requests").splitlines()]
         return len(records), [it["error"] for it in records if it["error"]]
 
