@@ -66,7 +66,7 @@ def by_bits(data: bytes, size: int, rest: float) -> list[Deed]:
 
 
 BAD_REQUEST = whole(b"This port speaks no TLS.\n", first=b"HTTP/1.1 400 Bad Request\r\n")
-BOMB = whole(gzip.compress(bytes(1 << 24)), first=OK + b"Content-Encoding: gzip\r\n")
+BOMB = whole(gzip.compress(bytes(1 << 24), mtime=0), first=OK + b"Content-Encoding: gzip\r\n")
 LARGE = whole(PAGE + bytes(1 << 20))
 
 WELL = {

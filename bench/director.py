@@ -1,0 +1,116 @@
+"""python -m bench.director FOLDER: the whole daemon of lvs-nat, but with its table in memory.
+
+So it runs where the kernel has no IPVS, and touches none where it has.  FOLDER holds its rules
+and lvs-nat.conf; changes of destinations are appended to FOLDER/changes in the form that
+bench/ipvs_shim.c gives them.  Standard output has a line of JSON for each report of the
+prober: its seconds of the monotonic clock, probes so far, the worst lag since the last, and by
+how many seconds the latest verdict of silence came too late.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from lvs_nat.checks import kinds
+from lvs_nat.core.health import Outcome
+from lvs_nat.core.plan import AddDestination, DelDestination, Operation, SetDestination
+from lvs_nat.core.setup import Setup, Target
+from lvs_nat.daemon.link import Probed
+from lvs_nat.daemon.paths import Paths
+from lvs_nat.daemon.saved import load
+from lvs_nat.daemon.service import Service
+from lvs_nat.daemon.spawner import spawn
+from lvs_nat.model import Endpoint
+from tests.fakes import FakeIpvs
+
+SILENCE = "no answer within "
+
+
+class Table(FakeIpvs):
+    """The table in memory, writing down what is changed."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self._file = path.open("a", buffering=1)
+
+    def apply(self, operations: Sequence[Operation]) -> Any:
+        """Carry out *operations*; return what was refused."""
+        now = time.monotonic()
+        for it in operations:
+            if isinstance(it, DelDestination):
+                self._file.write(f"del {it.endpoint} 0 {now:.6f}\n")
+            elif isinstance(it, (AddDestination, SetDestination)):
+                word = "add" if isinstance(it, AddDestination) else "edit"
+                row = it.destination
+                self._file.write(f"{word} {row.endpoint} {row.weight} {now:.6f}\n")
+        return super().apply(operations)
+
+
+class Listener:
+    """The director's line to its prober, overheard."""
+
+    def __init__(self, link: Any) -> None:
+        self._link = link
+        self._load: Any = None
+        self._late = 0.0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._link, name)
+
+    def events(self) -> tuple[Any, ...]:
+        """Return what the prober has told, and print a line if it has told of itself."""
+        found = self._link.events()
+        for event in found:
+            if isinstance(event, Probed) and event.verdict.outcome is Outcome.SILENT:
+                self._late = max(self._late, _lateness(event.verdict))
+        if self._link.load is not self._load:
+            self._load = load = self._link.load
+            line = {"at": time.monotonic(), "probes": load.probes, "lag": load.lag}
+            print(json.dumps({**line, "late": self._late}), flush=True)
+            self._late = 0.0
+        return found
+
+
+def _lateness(verdict: Any) -> float:
+    words = verdict.words
+    if not words.startswith(SILENCE):
+        return 0.0  # a router has told it
+    return verdict.latency - float(words[len(SILENCE) :].split()[0])
+
+
+def preload(setup: Setup) -> None:
+    """Load what the prober will need: it is nobody, who may not read what is in a home."""
+    with suppress(ImportError):  # without dnspython nobody asks
+        import dns.rdtypes.IN.A  # noqa: F401 - dnspython loads it with the first answer
+    services = (setup.default, *setup.services.values())
+    for check in {check for service in services for check in service.checks}:
+        kinds.load(check.kind).prepare(Target(Endpoint.parse("127.0.0.1:1"), check))
+
+
+def main(folder: Path) -> int:
+    """Run until SIGTERM."""
+    paths = Paths(folder / "rules", folder / "lvs-nat.conf", True, folder / "run", folder / "state")
+    paths.run_dir.mkdir(exist_ok=True)
+    gc.disable()  # as the daemon does
+    saved = load(paths)
+    preload(saved.setup)
+    link = spawn()
+
+    def begun(code: int, text: str) -> None:
+        if code:
+            print(text, file=sys.stderr, flush=True)
+        gc.freeze()
+        gc.enable()
+
+    return Service(paths, saved, Listener(link), Table(folder / "changes"), begun).run()
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))
