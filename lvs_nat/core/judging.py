@@ -34,7 +34,11 @@ def judged(
     """
     healths = dict(cluster.healths)
     changes = []
-    for who, verdict in verdicts:
+    repeated: tuple[Target, Verdict] | None = None
+    for news in verdicts:
+        if news is repeated:
+            continue
+        who, verdict = news
         before = healths.get(who)
         if before is None:
             continue  # asked before a reload took it away
@@ -47,6 +51,8 @@ def judged(
         moved = after.state is not before.state or after.weight != before.weight
         if moved or after.unknowns == who.check.fall:
             changes.append(Change(who, before, after))
+        elif before.last and before.last.outcome is verdict.outcome and settled(after):
+            repeated = news  # as a probe that ended so many times is told: they have no more to add
     cluster = replace(cluster, healths=healths)
     fallen = {change.target for change in changes if change.before.serving}
     if changes or any(verdict.outcome is Outcome.REFUSED for _, verdict in verdicts):
@@ -54,6 +60,11 @@ def judged(
     if changes or cluster.suspected is not None:
         cluster = _suspecting(cluster, now)
     return cluster, tuple(changes)
+
+
+def settled(health: Health) -> bool:
+    """Say whether more verdicts like the last one would change nothing."""
+    return not (health.streak or health.unknowns)
 
 
 def _way(

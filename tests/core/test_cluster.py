@@ -17,6 +17,7 @@ VERDICTS = {
     "+": Verdict(Outcome.PASS, "connected"),
     "-": Verdict(Outcome.SILENT, "no answer"),
     "x": Verdict(Outcome.REFUSED, "refused"),
+    "?": Verdict(Outcome.UNKNOWN, "too many open files"),
 }
 
 
@@ -112,6 +113,21 @@ def test_a_change_of_state_is_told_once_and_a_verdict_for_a_stranger_is_nothing(
         State.FAILING
     ]
     assert judged(cluster, [(stranger, VERDICTS["-"])], 1.0)[1] == ()
+
+
+@pytest.mark.parametrize("letters", ["", "+", "-", "+-", "+--", "+--+", "?", "+?", "+--?"])
+@pytest.mark.parametrize("letter", "+-x?")
+@pytest.mark.parametrize("times", range(1, 8))
+def test_a_verdict_that_is_told_for_several_probes_counts_for_each(letters, letter, times):
+    verdict = VERDICTS[letter]
+    before = heard(Cluster.of(WEB, SETUP, {}), rs1=letters)
+    [who] = before.members[Row(tcp(VIP), RS1.endpoint)]
+    one_by_one, changes = before, ()
+    for _ in range(times):
+        one_by_one, more = judged(one_by_one, [(who, verdict)], 100.0)
+        changes += more
+
+    assert judged(before, [(who, verdict)] * times, 100.0) == (one_by_one, changes)
 
 
 def test_a_service_or_a_server_can_go_unchecked_and_then_serves():
