@@ -62,12 +62,20 @@ def size(rules: Ruleset) -> str:
 
 def count(cluster: Cluster) -> Counts:
     """Count the rows of *cluster*: a real server in two services counts twice."""
-    healths = [cluster.health(row) for row in cluster.members]
-    unchecked = sum(health is None for health in healths)
-    serving = sum(health is None or health.serving for health in healths)
-    return Counts(
-        len(cluster.rules.services), len(healths), serving, len(healths) - serving, unchecked
-    )
+    everyone, leaving = cluster.healths, cluster.departures
+    serving = unchecked = 0
+    # Looked up a row at a time only where that may matter: this is counted all day.
+    for row, all_ in cluster.members.items():
+        if not all_:
+            unchecked += 1
+        elif leaving and row in leaving:
+            health = cluster.health(row)
+            serving += health is None or health.serving
+        else:
+            serving += all(everyone[who].serving for who in all_)
+    services, servers = len(cluster.rules.services), len(cluster.members)
+    serving += unchecked
+    return Counts(services, servers, serving, servers - serving, unchecked)
 
 
 def report(

@@ -25,6 +25,14 @@ def test_the_counts_are_one_sentence():
     assert str(count(cluster())) == "2 virtual services, 2 of 3 real servers serving, 1 unchecked"
 
 
+def test_a_server_that_is_leaving_is_not_counted_among_those_that_serve():
+    refused = (ASKED, Verdict(Outcome.REFUSED, "refused"))
+    leaving, _ = judged(cluster(), [refused, refused], 101.0)
+
+    assert FIRST in leaving.departures
+    assert str(count(leaving)) == "2 virtual services, 1 of 3 real servers serving, 1 unchecked"
+
+
 def test_every_server_says_how_it_fares_and_why():
     actual = rules(service(VIP, RS1), RULES.services[Mark(7)])
     counters = {FIRST: Counters(active=3, inactive=4, connections_rate=5)}
