@@ -14,20 +14,16 @@ import json
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from lvs_nat.checks import kinds
 from lvs_nat.core.health import Outcome
 from lvs_nat.core.plan import AddDestination, DelDestination, Operation, SetDestination
-from lvs_nat.core.setup import Setup, Target
 from lvs_nat.daemon.link import Probed
 from lvs_nat.daemon.paths import Paths
 from lvs_nat.daemon.saved import load
 from lvs_nat.daemon.service import Service
 from lvs_nat.daemon.spawner import spawn
-from lvs_nat.model import Endpoint
 from tests.fakes import FakeIpvs
 
 SILENCE = "no answer within "
@@ -85,23 +81,13 @@ def _lateness(verdict: Any) -> float:
     return verdict.latency - float(words[len(SILENCE) :].split()[0])
 
 
-def preload(setup: Setup) -> None:
-    """Load what the prober will need: it is nobody, who may not read what is in a home."""
-    with suppress(ImportError):  # without dnspython nobody asks
-        import dns.rdtypes.IN.A  # noqa: F401 - dnspython loads it with the first answer
-    services = (setup.default, *setup.services.values())
-    for check in {check for service in services for check in service.checks}:
-        kinds.load(check.kind).prepare(Target(Endpoint.parse("127.0.0.1:1"), check))
-
-
 def main(folder: Path) -> int:
     """Run until SIGTERM."""
     paths = Paths(folder / "rules", folder / "lvs-nat.conf", True, folder / "run", folder / "state")
     paths.run_dir.mkdir(exist_ok=True)
     gc.disable()  # as the daemon does
-    saved = load(paths)
-    preload(saved.setup)
     link = spawn()
+    saved = load(paths)
 
     def begun(code: int, text: str) -> None:
         if code:

@@ -20,8 +20,10 @@ from lvs_nat.daemon.probe import Probe
 
 # The spawner hears from a prober that is well this often (seconds).
 BEAT = 1.0
-# A verdict without news is told this often, in seconds, so that status shows fresh latencies.
+# A verdict without news is told this often, in seconds, so that status shows fresh latencies;
+# where there are thousands, no more than so many a second: the director has other work.
 REFRESH = 5.0
+TOLD = 500
 # Descriptors kept back for what is not a probe.
 SPARE = 16
 # More probes than this at once only fill the memory: 10,000 silent servers need 8,000.
@@ -65,6 +67,7 @@ class Prober:
         self._asked: Sequence[Target] = ()
         self._untold: dict[Probe, None] = {}
         self._news = False
+        self._refresh = REFRESH
         self.blocked = False
         self._beat_at = 0.0
         self._load_at = 0.0
@@ -125,6 +128,7 @@ class Prober:
         # What is still untold is told under the new numbers.
         self._generation, self._asked = generation, targets
         self._engine.ask(targets)
+        self._refresh = max(REFRESH, len(targets) / TOLD)
         self._untold = {probe: None for probe in self._untold if probe.wake >= 0}
         gc.collect()
         gc.freeze()  # thousands of lasting objects need not be walked again
@@ -138,7 +142,7 @@ class Prober:
         if news:
             self._news = True
             self._untold[probe] = None
-        elif probe.began - probe.told_at >= REFRESH:
+        elif probe.began - probe.told_at >= self._refresh:
             self._untold[probe] = None
 
     def _tell(self) -> None:

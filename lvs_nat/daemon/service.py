@@ -44,10 +44,10 @@ from lvs_nat.system.watcher import Watcher
 log = logging.getLogger(__name__)
 
 # Between two looks at the kernel's table: short enough to put a lost table back within a
-# second, and never more than a twentieth of a processor where reading takes long.  A glance
+# second, and never more than a fortieth of a processor where reading takes long.  A glance
 # costs next to nothing.
 LOOK = 0.3
-SHARE = 20
+SHARE = 40
 SECOND_LOOK = 0.21
 # The first round of probes may last one time-out, and this much for the way there and back.
 GRACE = 0.25
@@ -187,10 +187,12 @@ class Service:
     # Serving
 
     def _hear(self) -> None:
+        before = self._director.actual
         self._director.hear(self._hearing.news(self._clock()))
         if self._loop.pending("first round") and not self._director.cluster.judging:
             self._settle()
-        self._tell()
+        if self._director.actual is not before:  # it was news, and has been acted on
+            self._tell()
 
     def _look(self) -> None:
         """Read the kernel's table and put right what is not as it should be."""
