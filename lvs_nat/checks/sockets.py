@@ -17,6 +17,13 @@ ABORT = struct.pack("ii", 1, 0)  # struct linger: closing sends a reset
 IP_BIND_ADDRESS_NO_PORT = 24
 
 
+# Read as names of this module: what is asked thousands of times a second looks nothing up twice.
+SocketType = socket.SocketType
+STREAM = socket.SOCK_STREAM
+_FLAGS = socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
+_UNDER_WAY = (0, errno.EINPROGRESS)
+
+
 class Where(NamedTuple):
     """Whom to ask and from where, as the socket calls take it; None and b"" for anywhere."""
 
@@ -37,14 +44,14 @@ def where(target: Target) -> Where:
     )
 
 
-def make(towards: Where, kind: int = socket.SOCK_STREAM, protocol: int = 0) -> socket.SocketType:
+def make(towards: Where, kind: int = STREAM, protocol: int = 0) -> socket.SocketType:
     """Return a non-blocking socket that will ask from where it should; raise OSError if not.
 
     It is the type beneath socket.socket, which is made and closed in half the time.
     """
-    flags = socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
-    made = socket.SocketType(towards.family, kind | flags, protocol)
-    if towards.source or towards.interface:
+    family, _, source, interface = towards
+    made = SocketType(family, kind | _FLAGS, protocol)
+    if source or interface:
         try:
             _direct(made, towards)
         except OSError:
@@ -64,7 +71,7 @@ def _direct(made: socket.SocketType, towards: Where) -> None:
 def connect(asking: socket.SocketType, place: tuple[str, int]) -> None:
     """Begin to connect; raise OSError, the socket closed, where that has failed at once."""
     number = asking.connect_ex(place)
-    if number and number != errno.EINPROGRESS:
+    if number not in _UNDER_WAY:
         asking.close()
         raise OSError(number, os.strerror(number))
 

@@ -7,9 +7,13 @@ import socket
 
 from lvs_nat.checks import sockets
 from lvs_nat.checks.kind import Answer, Kind, judge
+from lvs_nat.checks.sockets import connect, make
 from lvs_nat.core.health import Outcome
 
 CONNECTED = Answer(Outcome.PASS, "connected")
+_ABORT = (socket.SOL_SOCKET, socket.SO_LINGER, sockets.ABORT)
+_LATE_ACK = (socket.IPPROTO_TCP, socket.TCP_QUICKACK, 0)
+_WRITABLE = select.EPOLLOUT
 
 
 def start(towards: sockets.Where) -> socket.SocketType:
@@ -19,15 +23,17 @@ def start(towards: sockets.Where) -> socket.SocketType:
     sends overtakes it, so accept() never returns for this connection.  Raises OSError where
     the answer, or the reason why none can come, is there at once.
     """
-    asking = sockets.make(towards)
-    asking.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, sockets.ABORT)
-    asking.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 0)
-    sockets.connect(asking, towards.place)
+    asking = make(towards)
+    asking.setsockopt(*_ABORT)
+    asking.setsockopt(*_LATE_ACK)
+    connect(asking, towards.place)
     return asking
 
 
 def proceed(asking: socket.SocketType, events: int) -> Answer | None:
     """Return what the answer says, or None if there is none yet."""
+    if events == _WRITABLE:
+        return CONNECTED
     if events & select.EPOLLERR:
         number = asking.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         return judge(number) if number else CONNECTED

@@ -95,11 +95,16 @@ def due(
     """
     if not pace.streak:
         interval = check.interval if pace.well else check.down_interval or check.interval
-        moment = phase * interval
-        return ((now - moment) // interval + 1.0) * interval + moment
+        return moment(phase, interval, now)
     if (suspected or outcome is Outcome.REFUSED) and pace.well and pace.streak == 1:
         return now + min(CONFIRM_CLIENTS if suspected else CONFIRM, check.fast)
     return max(now, began + min(check.fast, check.interval))
+
+
+def moment(phase: float, interval: float, now: float) -> float:
+    """Return the next moment that lies *phase* of an interval after a multiple of it."""
+    offset = phase * interval
+    return ((now - offset) // interval + 1.0) * interval + offset
 
 
 def phase(endpoint: Endpoint) -> float:

@@ -129,7 +129,7 @@ class Engine:
             probe = self._targets.get(target)
             if probe is None or not probe.pace.well or probe.pace.streak or probe.wake <= 0:
                 continue
-            probe.suspected = True
+            probe.suspected, probe.settled = True, False
             if probe.asking is None:
                 soon = max(now, probe.suspected_at + target.check.fast)
             else:
@@ -168,7 +168,7 @@ class Engine:
         for fd, events in ready:
             probe = self._asking.get(fd)
             if probe is not None:
-                self._proceed(probe, events, now)
+                self._proceed(probe, fd, events, now)
             elif not (self._sentinels.sees_to(fd) or self._sharing.sees_to(fd, now)):
                 others.append((fd, events))
         return others
@@ -202,13 +202,12 @@ class Engine:
 
     def _look_at(self, probe: Probe, when: float) -> None:
         probe.due = when
-        probe.wake = slot = math.ceil(when / SLOT)
-        probes = self._slots.get(slot)
-        if probes is None:
+        probe.wake = slot = int(when / SLOT) + 1
+        try:
+            self._slots[slot].append(probe)
+        except KeyError:
             self._slots[slot] = [probe]
             heapq.heappush(self._next, slot)
-        else:
-            probes.append(probe)
 
     def _begin(self, probe: Probe, now: float) -> None:
         if probe.kind is None and (cannot := probe.prepare()):
@@ -224,21 +223,22 @@ class Engine:
             return
         probe.began = self._clock()
         try:
-            asking = probe.kind.start(probe.where)
+            asking = probe.start(probe.where)
         except OSError as error:
             asking = unasked(error.errno or 0)
         if type(asking) is Answer:
             self._end(probe, asking, self._clock(), now)
             return
         self._wait_for(probe, asking)
-        self._look_at(probe, probe.began + probe.patience)
+        patience = probe.check.timeout if probe.settled else probe.patience
+        self._look_at(probe, probe.began + patience)
 
     def _wait_for(self, probe: Probe, asking: Any) -> None:
         probe.asking = asking
         fd = asking.fileno()
         self._asking[fd] = probe
-        probe.events = asking.events if probe.kind.steps else select.EPOLLOUT
-        self._poll.register(fd, probe.events)
+        probe.events = events = asking.events if probe.steps else select.EPOLLOUT
+        self._poll.register(fd, events)
 
     def _ask_together(self) -> None:
         """Ask those that are due, of each batch in one go."""
@@ -259,20 +259,24 @@ class Engine:
             self._batched -= 1
             self._end(probe, answer, now, now)
 
-    def _proceed(self, probe: Probe, events: int, now: float) -> None:
+    def _proceed(self, probe: Probe, fd: int, events: int, now: float) -> None:
+        asking = probe.asking
         try:
-            answer = probe.kind.proceed(probe.asking, events)
+            answer = probe.proceed(asking, events)
         except OSError as error:
             answer = unasked(error.errno or 0)
+        if answer is None:
+            if probe.steps and asking.events != probe.events:
+                probe.events = asking.events
+                self._poll.modify(fd, probe.events)
+            return
+        del self._asking[fd]
+        asking.close()  # and the poll forgets it by itself
+        probe.asking = None
         if type(answer) is Answer:
-            self._give_up(probe)
             self._end(probe, answer, now, now)
-        elif answer is not None:
-            self._give_up(probe)
+        else:
             self._wait_for(probe, answer)
-        elif probe.kind.steps and probe.asking.events != probe.events:
-            probe.events = probe.asking.events
-            self._poll.modify(probe.asking.fileno(), probe.events)
 
     def _overdue(self, probe: Probe, now: float, late: bool) -> None:
         answer = probe.kind.overdue(probe.asking) if probe.kind.overdue else None
@@ -288,7 +292,7 @@ class Engine:
         self._end(probe, answer, now, now)
 
     def _give_up(self, probe: Probe) -> None:
-        """Close the question under way, if there is one; the poll forgets it by itself."""
+        """Close the question under way, if there is one."""
         if probe.asking is None:
             return
         if probe.batch is not None:
@@ -302,12 +306,19 @@ class Engine:
     def _end(self, probe: Probe, answer: Answer, ended: float, now: float) -> None:
         """Take *answer* for the verdict of the probe that ended at *ended*; set the next."""
         self.probes += 1
+        probe.latency = latency = ended - probe.began
+        check = probe.check
+        if probe.settled and answer is probe.answer:
+            probe.round_trip += schedule.SMOOTHING * (latency - probe.round_trip)
+            probe.times += 1
+            probe.again = False
+            self._look_at(probe, schedule.moment(probe.phase, check.interval, now))
+            self._ended(probe, False)
+            return
         outcome, words, weight = answer
-        check = probe.target.check
         probe.again = False
-        probe.latency = ended - probe.began
         if outcome is PASS:
-            probe.round_trip = schedule.smoothed(probe.round_trip, probe.latency)
+            probe.round_trip = schedule.smoothed(probe.round_trip, latency)
             if probe.sentinel:
                 self._sentinels.passed(probe)
         alike = outcome is probe.outcome or (
@@ -325,4 +336,5 @@ class Engine:
         probe.verdicts += 1
         young = probe.verdicts <= check.rise or probe.verdicts <= check.fall
         news = young or reweighed or probe.pace is not before or outcome is not probe.told
+        probe.settle(answer, news)
         self._ended(probe, news)

@@ -19,17 +19,20 @@ class Probe:
     wake is the slot at which the engine must look at it again: its deadline while asking is
     a question under way, else the moment it is due; told is for whoever tells the verdicts.
     kind is None until it is first asked, as what it needs may be missing or not be had now.
-    suspected says that it is asked for a suspicion, and suspected_at when it last was.
+    suspected says that it is asked for a suspicion, and suspected_at when it last was.  While
+    it is settled, and well, the same answer once more changes nothing but its times.
     """
 
     __slots__ = (
-        "_load", "again", "asking", "batch", "began", "due", "events", "kind", "latency", "number",
-        "outcome", "pace", "phase", "round_trip", "sentinel", "suspected", "suspected_at",
-        "target", "times", "told", "told_at", "verdicts", "wake", "weight", "where", "words",
+        "_load", "again", "answer", "asking", "batch", "began", "check", "due", "events", "kind",
+        "latency", "number", "outcome", "pace", "phase", "proceed", "round_trip", "sentinel",
+        "settled", "start", "steps", "suspected", "suspected_at", "target", "times", "told",
+        "told_at", "verdicts", "wake", "weight", "where", "words",
     )  # fmt: skip
 
     def __init__(self, target: Target, load: Callable[[CheckKind], Kind]) -> None:
         self.target = target
+        self.check = target.check
         self._load = load
         self.kind: Any = None
         self.batch: Batch | None = None
@@ -47,6 +50,8 @@ class Probe:
         self.wake = -1
         self.suspected = False
         self.suspected_at = -math.inf
+        self.settled = False
+        self.answer: Answer | None = None
         self.outcome = Outcome.UNKNOWN
         self.words = ""
         self.weight: Weight | None = None
@@ -59,18 +64,25 @@ class Probe:
     def prepare(self) -> Answer | None:
         """Make the question ready to be asked; return why it cannot be, if so."""
         try:
-            kind = self._load(self.target.check.kind)
+            kind = self._load(self.check.kind)
             self.where = kind.prepare(self.target)
             self.sentinel = kind.sentinel(self.where) if kind.sentinel else None
         except (ImportError, OSError, ValueError) as error:
             return Answer(Outcome.UNKNOWN, f"this director cannot ask: {error}")
         self.kind, self.batch = kind, kind.batch
+        self.start, self.proceed, self.steps = kind.start, kind.proceed, kind.steps
         return None
+
+    def settle(self, answer: Answer, news: bool) -> None:
+        """Take note of the answer that has been judged, and whether that was news."""
+        self.answer = answer
+        well = self.pace is schedule.WELL and self.sentinel is None
+        self.settled = well and not (news or self.suspected)
 
     @property
     def patience(self) -> float:
         """How many seconds the question may take."""
-        return schedule.patience(self.pace, self.target.check, self.round_trip, self.suspected)
+        return schedule.patience(self.pace, self.check, self.round_trip, self.suspected)
 
     @property
     def verdict(self) -> Verdict:

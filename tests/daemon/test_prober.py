@@ -274,7 +274,7 @@ def test_a_faulty_prober_says_what_is_wrong_and_is_not_raised_in_a_busy_loop(wel
         seen = until(link, lambda seen: len(lost(seen)) == 3)
 
     trouble, *_ = (event for event in seen if isinstance(event, ProberTrouble))
-    assert trouble.words.startswith("ZeroDivisionError in due, line ")
+    assert trouble.words.startswith("ZeroDivisionError in moment, line ")
     assert lost(seen)[0] == ProberLost("it ended with status 1")
     assert time.monotonic() - began >= 0.2
     assert "Traceback" in capfd.readouterr().err
