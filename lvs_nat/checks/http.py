@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from lvs_nat.checks import content, sockets, stream
 from lvs_nat.checks.kind import Answer, Kind, shown
-from lvs_nat.checks.response import Malformed, Response
+from lvs_nat.checks.response import Malformed, Response, usual
 from lvs_nat.checks.stream import Again, End, Heard, Line, Stream
 from lvs_nat.core.health import Outcome
 from lvs_nat.core.questions import Http
@@ -48,10 +48,10 @@ def prepare(target: Target) -> Line:
     wanted = Wanted(request, question, endpoint, passes, judges)
     begin = partial(Exchange, wanted)
     if question.tls is None:
-        return Line(sockets.where(target), begin)
+        return Line(sockets.where(target), begin, first=True)
     from lvs_nat.checks import secure  # the daemon is lean where nothing is asked inside TLS
 
-    return Line(sockets.where(target), *secure.inside(question.tls, begin))
+    return Line(sockets.where(target), *secure.inside(question.tls, begin), first=True)
 
 
 @lru_cache(16)
@@ -103,10 +103,21 @@ class Exchange:
         self.outgoing = wanted.request
         self._wanted = wanted
         self._followed = followed
-        self._response = Response(wanted.question.method == "HEAD", bool(wanted.judges))
+        self._response: Response | None = None
+
+    def _reading(self) -> Response:
+        """Return the response, as far as it has come."""
+        if self._response is None:
+            wanted = self._wanted
+            self._response = Response(wanted.question.method == "HEAD", bool(wanted.judges))
+        return self._response
 
     def hear(self, data: bytes) -> Heard:
-        response = self._response
+        if self._response is None and (found := usual(data)):
+            status, body = found
+            if status in self._wanted.passes:
+                return self._judge(status, body, True)
+        response = self._reading()
         try:
             whole = response.feed(data)
         except Malformed as error:
@@ -122,31 +133,29 @@ class Exchange:
             return Answer(Outcome.FAIL, f"status {status}{to}")
         if not whole:
             return None
-        return self._judge(True) if wanted.judges else wanted.passes[status]
+        return self._judge(status, response.body, True)
 
     def end(self, why: End) -> Answer | None:
-        response = self._response
+        response = self._reading()
         if why is End.CLOSED and response.open_ended:
-            return self._judge(True)
+            return self._judge(response.status, response.body, True)
         if why is End.FULL and response.status:
-            return self._judge(False)
+            return self._judge(response.status, response.body, False)
         if why is End.LATE and response.silent:
             return Answer(Outcome.SILENT, "connected, but no answer in time")
         if why is End.BROKEN:
             return None
         return Answer(Outcome.FAIL, f"{why.value} after {response.progress}")
 
-    def _judge(self, whole: bool) -> Answer:
-        body = self._response.body
+    def _judge(self, status: int, body: bytes, whole: bool) -> Answer:
         for judge in self._wanted.judges:
             if fault := judge(body, whole):
                 return Answer(Outcome.FAIL, fault)
-        return self._wanted.passes[self._response.status]
+        return self._wanted.passes[status]
 
     def _follow(self) -> Heard:
-        wanted, status = self._wanted, self._response.status
-        question = wanted.question
-        location = self._response.location
+        wanted, response = self._wanted, self._reading()
+        question, status, location = wanted.question, response.status, response.location
         if self._followed == question.redirects:
             words = f"redirected more than {self._followed} times, to {shown(location)}"
             return Answer(Outcome.FAIL, words)

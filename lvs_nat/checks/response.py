@@ -25,8 +25,37 @@ _CHUNK_PART = re.compile(rb"\r?|\r?\n(?:" + _SIZE + rb"\r?)?")
 _CHUNKED, _UNTIL_CLOSE, _TRAILERS = -1, -2, -3
 
 
+# A response as most are: 2xx, with one length and nothing that changes what that means.
+_OTHER = (
+    rb"(?:(?!(?i:content-length|transfer-encoding)[ \t]*:)"
+    rb"[^\r\n\0: \t][^\r\n\0:]*:[^\r\n\0]*\r\n)*"
+)
+_USUAL = re.compile(
+    rb"HTTP/1\.\d (2\d\d)(?: [^\r\n\0]*)?\r\n"
+    + _OTHER
+    + rb"(?i:content-length):[ \t]*([0-9]{1,9})[ \t]*\r\n"
+    + _OTHER
+    + rb"\r\n"
+)
+
+
 class Malformed(ValueError):
     """What came is no HTTP/1 response, in words for the operator."""
+
+
+def usual(data: bytes) -> tuple[int, bytes] | None:
+    """Return status and body of a response that is all in *data* and like most; None if not.
+
+    It says what a Response would say, in a fraction of the time.
+    """
+    match = _USUAL.match(data)
+    if match is None:
+        return None
+    status, length = match.groups()
+    ends = match.end() + int(length)
+    if ends > len(data) or status == b"204":
+        return None
+    return int(status), data[match.end() : ends]
 
 
 class Response:

@@ -12,6 +12,8 @@ from lvs_nat.core.setup import Target
 
 FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
 ABORT = struct.pack("ii", 1, 0)  # struct linger: closing sends a reset
+# The acknowledgement of a SYN-ACK is put off (tcp(7)): what is sent next overtakes it.
+LATE_ACK = (socket.IPPROTO_TCP, socket.TCP_QUICKACK, 0)
 # linux/in.h: binding chooses an address and leaves the port to connect(), so that thousands
 # of probes from one address share its ports (since Linux 4.2).
 IP_BIND_ADDRESS_NO_PORT = 24

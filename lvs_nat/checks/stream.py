@@ -18,6 +18,8 @@ PIECE = 1 << 14
 # Each of the two is told once, when it begins to be so: the poll need never be changed, and
 # whoever is told reads, and sends, until the kernel has no more.
 EVENTS = select.EPOLLIN | select.EPOLLOUT | select.EPOLLET
+_QUIETLY = socket.MSG_NOSIGNAL
+_ERROR, _READABLE, _WRITABLE = select.EPOLLERR, select.EPOLLIN, select.EPOLLOUT
 
 
 class End(Enum):
@@ -54,11 +56,16 @@ class Dialogue(Protocol):
 
 
 class Line(NamedTuple):
-    """Whom to connect to, the dialogue to begin once connected, and how much it may hear."""
+    """Whom to connect to, the dialogue to begin once connected, and how much it may hear.
+
+    Where the dialogue speaks *first*, the last packet of the handshake waits for that and goes
+    with it.
+    """
 
     where: sockets.Where
     begin: Callable[[], Dialogue]
     budget: int = BUDGET
+    first: bool = False
 
 
 class Stream:
@@ -93,17 +100,17 @@ class Stream:
         """Say and hear what can be, and return the answer, or the question that goes on."""
         dialogue = self._dialogue
         if dialogue is None:
-            if events & select.EPOLLERR:
+            if events & _ERROR:
                 number = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
                 if number:
                     return judge(number)
             self._dialogue = dialogue = self._next or self._line.begin()
         if dialogue.outgoing and not self._say(dialogue):
-            events |= select.EPOLLIN  # why it would not hear may stand in what it said
-        heard = self._hear(dialogue) if events & ~select.EPOLLOUT else None
-        if isinstance(heard, Again):
-            return start(self._line, heard.dialogue)
-        return heard
+            events |= _READABLE  # why it would not hear may stand in what it said
+        if events == _WRITABLE:
+            return None
+        heard = self._hear(dialogue)
+        return start(self._line, heard.dialogue) if isinstance(heard, Again) else heard
 
     def overdue(self) -> Answer | None:
         """Return what it means that the deadline has passed."""
@@ -112,7 +119,7 @@ class Stream:
     def _say(self, dialogue: Dialogue) -> bool:
         """Send what there is to say, as far as it goes; return False if nobody listens."""
         try:
-            sent = self._socket.send(dialogue.outgoing, socket.MSG_NOSIGNAL)
+            sent = self._socket.send(dialogue.outgoing, _QUIETLY)
         except BlockingIOError:
             return True
         except OSError:
@@ -124,7 +131,7 @@ class Stream:
     def _hear(self, dialogue: Dialogue) -> Heard:
         while True:
             try:
-                data = self._socket.recv(min(PIECE, self._left))
+                data = self._socket.recv(PIECE if self._left > PIECE else self._left)
             except BlockingIOError:
                 return None
             except OSError as error:
@@ -153,6 +160,9 @@ class Stream:
 
 def start(line: Line, following: Dialogue | None = None) -> Stream:
     """Connect, for the dialogue that the line begins or for *following*; raise OSError."""
-    made = sockets.make(line.where)
-    sockets.connect(made, line.where.place)
+    where = line.where
+    made = sockets.make(where)
+    if line.first:
+        made.setsockopt(*sockets.LATE_ACK)
+    sockets.connect(made, where.place)
     return Stream(line, made, following)

@@ -12,7 +12,6 @@ from lvs_nat.core.health import Outcome
 
 CONNECTED = Answer(Outcome.PASS, "connected")
 _ABORT = (socket.SOL_SOCKET, socket.SO_LINGER, sockets.ABORT)
-_LATE_ACK = (socket.IPPROTO_TCP, socket.TCP_QUICKACK, 0)
 _WRITABLE = select.EPOLLOUT
 
 
@@ -25,7 +24,7 @@ def start(towards: sockets.Where) -> socket.SocketType:
     """
     asking = make(towards)
     asking.setsockopt(*_ABORT)
-    asking.setsockopt(*_LATE_ACK)
+    asking.setsockopt(*sockets.LATE_ACK)
     connect(asking, towards.place)
     return asking
 

@@ -23,7 +23,7 @@ BEAT = 1.0
 # A verdict without news is told this often, in seconds, so that status shows fresh latencies;
 # where there are thousands, no more than so many a second: the director has other work.
 REFRESH = 5.0
-TOLD = 500
+TOLD = 200
 # Descriptors kept back for what is not a probe.
 SPARE = 16
 # More probes than this at once only fill the memory: 10,000 silent servers need 8,000.

@@ -44,10 +44,10 @@ from lvs_nat.system.watcher import Watcher
 log = logging.getLogger(__name__)
 
 # Between two looks at the kernel's table: short enough to put a lost table back within a
-# second, and never more than a fortieth of a processor where reading takes long.  A glance
+# second, and never more than a hundredth of a processor where reading takes long.  A glance
 # costs next to nothing.
 LOOK = 0.3
-SHARE = 40
+SHARE = 100
 SECOND_LOOK = 0.21
 # The first round of probes may last one time-out, and this much for the way there and back.
 GRACE = 0.25
