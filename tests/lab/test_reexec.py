@@ -165,7 +165,7 @@ def test_settings_go_on_that_the_file_has_no_more(director):
     [
         ("__init__", "this is no Python\n", "SyntaxError"),
         ("daemon/engine", "import no_such_module\n", "No module named 'no_such_module'"),
-        ("core/memory", "FORMAT = 2\n", "what runs is not known"),
+        ("core/memory", "FORMAT = 99\n", "what runs is not known"),
         ("cli/main", "import sys; sys.exit(3)\n", "exit status 3"),
     ],
 )
