@@ -9,13 +9,15 @@ PYTEST := $(RUN) -m pytest
 # Downloads stay in this folder too.
 export PIP_CACHE_DIR ?= $(CURDIR)/.cache/pip
 
-.PHONY: help demo test kernel judges lint unit test-pythons bench rpm rpmlint boot clean
+.PHONY: help demo test kernel judges lint unit soak fuzz test-pythons bench rpm rpmlint boot clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo 'make demo          the LVS-NAT tutorial, live: traffic, a server killed and revived'
 	@echo 'make test          everything: style, types, and all tests, on a real IPVS kernel'
 	@echo 'make unit          the tests that need no kernel, in seconds'
+	@echo 'make soak          half an hour of random faults; make soak SEED=n does those of an earlier one'
+	@echo 'make fuzz          hostile input for everything that reads, for some minutes'
 	@echo 'make lint          style and types'
 	@echo 'make test-pythons  the unit tests on every Python 3.9 to 3.13 that is here'
 	@echo 'make rpm           the packages, in build/rpm'
@@ -39,6 +41,12 @@ judges: $(READY)
 
 unit: $(READY)
 	$(PYTEST) -m 'not kernel and not lab and not servers'
+
+soak: kernel
+	@$(RUN) -m lvs_nat.lab -t 7200 -- $(RUN) -m tests.lab.soak $(if $(SEED),--seed $(SEED))
+
+fuzz: $(READY)
+	$(PYTEST) -m fuzz --hypothesis-profile=fuzz --hypothesis-show-statistics
 
 lint: $(READY)
 	$(RUN) -m ruff check .

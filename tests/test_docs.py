@@ -16,7 +16,10 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted(ROOT.glob("docs/*.md"))]
+NAMED = re.compile(r"`(tests/[\w/]+\.py)::(test_\w+)`")
 FENCE = re.compile(r"^```console\n(.*?)^```$", re.M | re.S)
+# Documents whose numbered claims are each held by a test, and how many they make.
+HELD = {"faults.md": 50}
 COMMAND = re.compile(r"^([$#]) (.*)\n((?:(?![$#] ).*\n)*)", re.M)
 CODE = (
     f"import sys; sys.path.insert(0, {str(ROOT)!r});"
@@ -79,6 +82,21 @@ def test_what_root_is_told_to_type_is_there(document, folder):
         for word in words:
             if word.startswith(("packaging/", "etc/")):
                 assert (ROOT / word).exists(), command
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_test_that_is_named_is_there(document):
+    for file, name in NAMED.findall(document.read_text()):
+        assert f"def {name}(" in (ROOT / file).read_text(), f"{file}::{name}"
+
+
+@pytest.mark.parametrize("name, count", HELD.items())
+def test_every_claim_names_the_test_that_holds_it(name, count):
+    claims = re.split(r"^(\d+)\. ", (ROOT / "docs" / name).read_text(), flags=re.M)[1:]
+
+    assert [int(number) for number in claims[::2]] == list(range(1, count + 1))
+    for number, text in zip(claims[::2], claims[1::2]):
+        assert NAMED.search(text.split("\n## ")[0]), f"{name}, {number}"
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)

@@ -63,6 +63,20 @@ class Director:
     def pid(self):
         return int(Path("/run/lvs-nat/lvs-nat.pid").read_text())
 
+    def family(self, check=True):
+        """Return the pids of director, spawner and prober; () if one is missing and not *check*."""
+        found = [self.pid()]
+        try:
+            for _ in range(2):
+                pid = found[-1]
+                children = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+                found.append(int(children.split()[0]))
+        except (OSError, IndexError):
+            if check:
+                raise
+            return ()
+        return tuple(found)
+
     def ipvsadm(self, *words):
         return self.lab.run("director", ["ipvsadm", *words]).stdout
 

@@ -141,10 +141,8 @@ def test_idle_timeouts_of_the_rules_end_with_the_service_a_crash_in_between_too(
 
 def test_a_killed_prober_is_replaced_and_the_table_untouched(director):
     director.service("start")
-    pid = director.pid()
-    spawner = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0]
-    prober = Path(f"/proc/{spawner}/task/{spawner}/children").read_text().split()[0]
-    os.kill(int(prober), signal.SIGKILL)
+    pid, _, prober = director.family()
+    os.kill(prober, signal.SIGKILL)
     director.lab.kill_server("lvs01")
     director.until_table(LVS01, 5, present=False)
 
@@ -154,9 +152,7 @@ def test_a_killed_prober_is_replaced_and_the_table_untouched(director):
 
 def test_director_and_prober_hold_no_more_privilege_than_they_need(director):
     director.service("start")
-    pid = director.pid()
-    spawner = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0]
-    prober = Path(f"/proc/{spawner}/task/{spawner}/children").read_text().split()[0]
+    pid, spawner, prober = director.family()
 
     def rights(process):
         lines = Path(f"/proc/{process}/status").read_text().splitlines()
