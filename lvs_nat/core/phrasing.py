@@ -87,6 +87,17 @@ def questions(word: str, given: Given) -> tuple[Question, ...]:
     return (BUILDERS[word](given),)
 
 
+def _named(given: Given) -> Given:
+    """Return the settings with the host for server_name, where it is a name and none is given.
+
+    A server of many names shows the certificate of the one that it is asked for.
+    """
+    host = re.sub(":[0-9]+$", "", given.get("host") or "")
+    if given.get("server_name") or not re.search("[A-Za-z]", host) or ":" in host:
+        return given
+    return {**given, "server_name": host}
+
+
 def _http(word: str, given: Given) -> tuple[Question, ...]:
     if given.get("login"):
         _login(given)
@@ -105,7 +116,7 @@ def _http(word: str, given: Given) -> tuple[Question, ...]:
             raise Wrong("path", f"{path} does not begin with /")
     found = {name: given.get(name) for name in names}
     values = {key: value for key, value in {**found, **renamed}.items() if value is not None}
-    whole = Http(**values, digest=(digest or "").lower(), tls=_tls(given, word == "https"))
+    whole = Http(**values, digest=(digest or "").lower(), tls=_tls(_named(given), word == "https"))
     return tuple(replace(whole, path=path) for path in paths)
 
 
