@@ -8,15 +8,21 @@ from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from lvs_nat.lab import kernel
 from tests.guests import REPORTS, Guests, Reporter
 from tests.judges import REQUIRED
 
 LIMIT = 120  # seconds for a test without a mark of its own
+CAMPAIGN = 1800  # seconds for one that make fuzz tries thousands of times
 GRACE = 15  # seconds more until its process is killed
 # The guests would compile every test anew.
 sys.dont_write_bytecode = False
+# What make fuzz takes; a finding is kept as an example of its test.
+settings.register_profile(
+    "fuzz", max_examples=5_000, deadline=None, suppress_health_check=list(HealthCheck)
+)
 
 
 def pytest_addoption(parser):
@@ -53,6 +59,8 @@ def remote(item):
 
 def limit(item):
     """Return the seconds that each phase of *item* may take."""
+    if item.get_closest_marker("fuzz") and item.config.getoption("--hypothesis-profile") == "fuzz":
+        return CAMPAIGN
     mark = item.get_closest_marker("limit")
     return mark.args[0] if mark else LIMIT
 

@@ -22,6 +22,8 @@ from lvs_nat.system import files
 
 log = logging.getLogger(__name__)
 
+# A wish for longer is one without an end (seconds).
+LONGEST = 10**9
 WISHES = {"drain": Wish.QUIESCED, "disable": Wish.OUT, "enable": Wish.NOTHING}
 
 
@@ -74,7 +76,9 @@ class Wishing:
 
         Raises LvsNatError where there is no such server, or where too few would be left.
         """
-        wish = WISHES[str(request["wish"])]
+        wish = WISHES.get(str(request.get("wish")))
+        if wish is None:
+            raise LvsNatError(f"a wish is one of {', '.join(WISHES)}")
         cluster, now = self._director.cluster, self._clock()
         rows = _rows(cluster, request)
         wishes = dict(cluster.wishes)
@@ -95,8 +99,8 @@ class Wishing:
 
     def weigh(self, request: dict[str, Any]) -> dict[str, Any]:
         """Set the configured weight of a server in what runs; `save` makes it last."""
-        weight = request["weight"]
-        if not isinstance(weight, int) or not 0 <= weight <= WEIGHT_MAX:
+        weight = request.get("weight")
+        if type(weight) is not int or not 0 <= weight <= WEIGHT_MAX:
             raise LvsNatError(f"{weight} is no weight; write 0 to {WEIGHT_MAX}")
         rows = _rows(self._director.cluster, request)
         self._director.edit(
@@ -145,7 +149,7 @@ WORDS = {
 
 def _rows(cluster: Cluster, request: dict[str, Any]) -> list[Row]:
     """Return the rows of the server that *request* names, with its port or without."""
-    name, service = str(request["server"]), _service(request)
+    name, service = str(request.get("server")), _service(request)
     if service is not None and service not in cluster.rules.services:
         raise LvsNatError(f"there is no virtual service {service}; see lvs-nat status")
     found = [
@@ -180,7 +184,11 @@ def _within(whom: Whom, request: dict[str, Any]) -> bool:
 
 def _later(now: float, request: dict[str, Any], key: str) -> float | None:
     seconds = request.get(key)
-    return None if seconds is None else now + float(seconds)
+    if seconds is None:
+        return None
+    if type(seconds) not in (int, float) or not 0 <= seconds <= LONGEST:
+        raise LvsNatError(f"{key} is a number of seconds from 0 to {LONGEST}")
+    return now + float(seconds)
 
 
 def _guard(before: Cluster, after: Cluster, now: float) -> None:
@@ -216,7 +224,7 @@ def _parse(text: str, behind: float) -> Wishes:
         if data["format"] != 1:
             raise ValueError(f"it has format {data['format']!r}")
         return dict(_wish(entry, behind) for entry in data["wishes"])
-    except (KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise ValueError(f"not a file of wishes: {error}") from error
 
 

@@ -1,11 +1,16 @@
 """Agents as HAProxy knows them, and some that nobody should listen to."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from lvs_nat.checks.agent import MOST, Dialogue
+from lvs_nat.checks.file import SHARE
 from lvs_nat.core.health import Outcome, Weight
 from lvs_nat.core.questions import Agent
 from tests.checks.asking import LATE, ask, serving
 from tests.checks.ports import HOSTS, reserved
+from tests.hostile import damaged
 
 
 def saying(*parts, stays=False):
@@ -109,3 +114,21 @@ def test_an_agent_that_only_takes_calls_is_silent():
 def test_an_agent_that_is_not_there_refuses():
     with reserved() as endpoint:
         assert ask(Agent(), endpoint) == (Outcome.REFUSED, "connection refused", None)
+
+
+@pytest.mark.fuzz
+@given(
+    damaged(b"up ready 75% maxconn:10 #because\n") | st.binary(max_size=MOST),
+    st.integers(0, MOST),
+)
+def test_whatever_an_agent_says_is_an_answer_of_printable_words_the_same_however_it_is_cut(
+    said, cut
+):
+    whole, pieces = Dialogue(b""), Dialogue(b"")
+    answer = whole.hear(said + b"\n")
+    first = pieces.hear(said[:cut])
+
+    assert answer is not None
+    assert answer == (first or pieces.hear(said[cut:] + b"\n"))
+    assert answer.words.isprintable()
+    assert answer.weight is None or 0 <= answer.weight.value <= SHARE / 100

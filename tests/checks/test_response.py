@@ -1,6 +1,9 @@
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from lvs_nat.checks.response import INTERIM, Malformed, Response
+from tests.hostile import damaged
 
 OK = b"HTTP/1.1 200 OK\r\n"
 CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
@@ -160,3 +163,25 @@ def test_no_response_of_64_kib_takes_long_however_it_comes(pieces):
     response = Response(keep=True)
     for piece in pieces:
         response.feed(piece)
+
+
+@pytest.mark.fuzz
+@given(st.sampled_from([said for said, _ in WHOLE.values()]).flatmap(damaged), st.data())
+def test_what_comes_ends_in_a_response_or_is_malformed_the_same_however_it_is_cut(said, data):
+    def end(pieces):
+        response = Response(keep=True)
+        try:
+            for piece in pieces:
+                if response.feed(piece):
+                    return response.status, response.body
+        except Malformed:
+            return "malformed"
+        return "more is wanted"
+
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(said)), max_size=4)))
+    places = [0, *cuts, len(said)]
+    pieces = [said[start:stop] for start, stop in zip(places, places[1:]) if stop > start]
+    body = end([said])
+
+    assert end(pieces) == body
+    assert len(body[1]) <= len(said) if isinstance(body, tuple) else True

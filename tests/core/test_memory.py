@@ -1,12 +1,17 @@
+import json
 import re
+from contextlib import suppress
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from lvs_nat.core import memory
 from lvs_nat.core.health import Health, Outcome, State, Verdict
 from lvs_nat.core.memory import Memory
 from lvs_nat.core.setup import Check, Target
 from tests.builders import RS1, RS2
+from tests.hostile import altered, damaged
 
 WHO, OTHER = Target(RS1.endpoint, Check()), Target(RS2.endpoint, Check())
 DOWN = Health(State.DOWN, since=12.5, falls=(3.0, 12.5))
@@ -67,3 +72,11 @@ def test_a_torn_state_file_is_said_to_be_none(end):
 def test_nonsense_is_said_to_be_no_state_file(text):
     with pytest.raises(ValueError, match="not a state file"):
         memory.parse(text)
+
+
+@pytest.mark.fuzz
+@given(damaged(WHOLE) | altered(json.loads(WHOLE)) | st.text(max_size=60))
+def test_whatever_a_state_file_holds_it_is_one_or_is_said_to_be_none(text):
+    with suppress(ValueError):
+        found = memory.parse(text)
+        assert memory.parse(memory.spell(found)) == found or "NaN" in memory.spell(found)

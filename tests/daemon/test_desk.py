@@ -1,14 +1,17 @@
 import json
 import socket
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from lvs_nat.daemon.desk import EACH, STRANGERS, Desk
 from lvs_nat.daemon.loop import Loop
 from lvs_nat.errors import ConfigError, LvsNatError, NotRunning, Problem
-from lvs_nat.system.control import REQUEST_LIMIT, Control, ask
+from lvs_nat.system.control import REQUEST_LIMIT, Control, Conversation, ask
+from tests.hostile import altered, damaged
 
 
 class Desktop:
@@ -184,3 +187,29 @@ def test_a_director_that_never_answers_is_waited_for_no_longer_than_asked(tmp_pa
 def test_nobody_listening_is_not_running(tmp_path):
     with pytest.raises(NotRunning, match="not running"):
         ask(tmp_path / "control", "status")
+
+
+ASKED = {"verb": "wish", "server": "192.168.122.10", "wish": "drain", "cut_after": 30.0}
+
+
+@pytest.mark.fuzz
+@given(
+    st.lists(
+        (altered(ASKED) | damaged(json.dumps(ASKED))).map(
+            lambda text: text.encode(errors="surrogatepass")
+        )
+        | st.binary(max_size=40),
+        max_size=4,
+    )
+)
+def test_whatever_comes_in_by_the_socket_is_a_request_or_is_refused(pieces):
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        conversation = Conversation(ours)
+        for piece in [*pieces, b"\n"]:
+            theirs.sendall(piece)
+            with suppress(ValueError):
+                request = conversation.hear()
+                assert request is None or isinstance(request["verb"], str)
+                if request is not None:
+                    return

@@ -1,7 +1,12 @@
 import json
 import logging
+from contextlib import suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from lvs_nat.core.cluster import Cluster
 from lvs_nat.core.health import Outcome, Verdict
@@ -11,6 +16,7 @@ from lvs_nat.daemon.wishing import Wishing
 from lvs_nat.errors import LvsNatError
 from tests.builders import RS1, RS2, VIP, WEB, real, rules, service, tcp
 from tests.fakes import FakeIpvs
+from tests.hostile import altered, damaged, values
 
 PASS = Verdict(Outcome.PASS, "connected")
 DRAINED, QUIESCED2 = real("192.168.122.10:80", 0), real("192.168.122.20:80", 0)
@@ -184,7 +190,23 @@ def test_a_weight_is_set_in_what_runs_and_saved_with_it(stage):
     assert stage.director.meant.services[tcp(VIP)].destinations[RS1.endpoint].weight == 7
 
 
-@pytest.mark.parametrize("weight", [-1, 2**31, 1.5, "7", None])
+@pytest.mark.parametrize(
+    "request_, words",
+    [
+        ({}, "a wish is one of drain, disable, enable"),
+        ({"wish": "fly"}, "a wish is one of drain, disable, enable"),
+        ({"wish": "drain"}, "there is no real server None"),
+        ({"wish": "drain", "server": "192.168.122.10", "cut_after": "soon"}, "cut_after is a numb"),
+        ({"wish": "drain", "server": "192.168.122.10", "ends_after": -1}, "ends_after is a number"),
+        ({"wish": "drain", "server": "192.168.122.10", "cut_after": float("nan")}, "cut_after is"),
+    ],
+)
+def test_what_nobody_can_wish_is_refused_in_words(stage, request_, words):
+    with pytest.raises(LvsNatError, match=words):
+        stage.wishing.wish(request_)
+
+
+@pytest.mark.parametrize("weight", [-1, 2**31, 1.5, "7", None, True])
 def test_nonsense_is_no_weight(stage, weight):
     with pytest.raises(LvsNatError, match="is no weight"):
         weighs(stage, weight)
@@ -198,3 +220,53 @@ def test_a_drained_server_that_fails_and_returns_is_drained_still(stage):
     stage.director.hear([(who, PASS)] * 2)
 
     assert (gone, stage.rows()) == ((RS2,), (RS2, DRAINED))
+
+
+WISHES = {
+    "format": 1,
+    "wishes": [
+        {"service": None, "server": "192.168.122.10:80", "wish": "drained", "cut": 2e9, "ends": 3},
+        {"service": f"tcp {VIP}", "server": "[::1]:0", "wish": "disabled", "cut": None, "ends": 9},
+    ],
+}
+
+
+@pytest.mark.fuzz
+@given(altered(WISHES) | damaged(json.dumps(WISHES)) | st.text(max_size=60))
+def test_whatever_the_file_holds_a_director_starts(text):
+    with TemporaryDirectory() as folder:
+        stage = Stage(Path(folder))
+        stage.path.parent.mkdir()
+        stage.path.write_bytes(text.encode(errors="surrogatepass"))
+        stage.another().recall()
+        stage.later(1)
+
+        assert len(stage.rows()) <= 2
+
+
+FIELDS = {
+    "server": st.just("192.168.122.10:80") | values(),
+    "wish": st.sampled_from(["drain", "disable", "enable"]) | values(),
+    "service": st.just(f"tcp {VIP}") | values(),
+    "weight": st.integers(-1, 2**31) | values(),
+    "cut_after": values(),
+    "ends_after": values(),
+    "force": st.booleans() | values(),
+}
+
+
+@pytest.mark.fuzz
+@given(
+    st.sampled_from(["wish", "weigh", "connections"]),
+    st.fixed_dictionaries({}, optional=FIELDS),
+)
+def test_whatever_is_asked_is_answered_or_refused_and_the_director_goes_on(verb, request):
+    with TemporaryDirectory() as folder:
+        stage = Stage(Path(folder))
+        with suppress(LvsNatError):
+            json.dumps(getattr(stage.wishing, verb)(request))
+        stage.later(1)
+
+        assert all(type(row.weight) is int for row in stage.rows())
+        if stage.path.exists():
+            assert "NaN" not in stage.path.read_text()
