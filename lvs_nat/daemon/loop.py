@@ -57,8 +57,9 @@ class Loop:
         self._timers.pop(name, None)
 
     def on_signal(self, number: int, callback: Callback) -> None:
-        """Call *callback* from the loop when signal *number* has come."""
+        """Call *callback* from the loop when signal *number* has come, before `run` or during it."""
         self._signals[number] = callback
+        signal.pthread_sigmask(signal.SIG_BLOCK, (number,))  # until there is who hears it
         signal.signal(number, _nothing)
 
     def run(self) -> None:
@@ -67,7 +68,6 @@ class Loop:
         self._wakeup = reading
         previous = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
         self.watch(reading, self._hear_signals)
-        # Another image of this process may have held them up until now (system/program.py).
         signal.pthread_sigmask(signal.SIG_UNBLOCK, self._signals)
         try:
             while not self._stopped:

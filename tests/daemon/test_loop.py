@@ -103,6 +103,15 @@ def test_once_stopped_it_calls_nobody_however_much_is_due(loop):
     assert seen == ["descriptor"]
 
 
+def test_a_signal_that_comes_before_the_loop_runs_is_heard_in_it(loop):
+    before = signal.getsignal(signal.SIGUSR1)
+    loop.on_signal(signal.SIGUSR1, loop.stop)
+    os.kill(os.getpid(), signal.SIGUSR1)
+    loop.after("deadline", 5.0, lambda: pytest.fail("the signal was lost"))
+    loop.run()
+    signal.signal(signal.SIGUSR1, before)
+
+
 def test_of_two_signals_the_one_that_stops_is_the_last(loop):
     before = {number: signal.getsignal(number) for number in (signal.SIGUSR1, signal.SIGUSR2)}
     seen = []
