@@ -1,7 +1,7 @@
 /* sink: a server that takes whatever connections checks make, as fast as C can.
  *
- * Listens on every address.  A request of HTTP is answered with 200; a connection that ends is
- * closed.  Prints the port.  Of standard input the line "silence" lets it answer no SYN any
+ * Listens on every address.  A request of HTTP is answered with 200 after a moment; a connection
+ * that ends is closed.  Prints the port.  Of standard input the line "silence" lets it answer no SYN any
  * more; for any other it prints the number of connections it has accepted.  Ends with its
  * input.
  */
@@ -17,10 +17,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { INPUT = 0, EVENTS = 512, BACKLOG = 65535 };
+enum { INPUT = 0, EVENTS = 512, BACKLOG = 65535, WORK = 300 };
 
-static const char answer[] = "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n"
-                             "Connection: close\r\nContent-Length: 11\r\n\r\nI am well.\n";
+static const char page[] = "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n"
+                           "Connection: close\r\nContent-Length: 11\r\n\r\nI am well.\n";
 
 static void watch(int poll, int fd)
 {
@@ -79,16 +79,27 @@ static long accept_all(int poll, int server)
     return count;
 }
 
-/* One read is enough: no check asks for more than a packet holds. */
-static void hear(int client)
+/* One read is enough: no check asks for more than a packet holds.  Return whether it asks. */
+static int asks(int client)
 {
     char question[4096];
     ssize_t length = read(client, question, sizeof question);
 
-    if (length > 0 && question[0] == 'G')
-        length = write(client, answer, sizeof answer - 1);
-    if (length <= 0 || question[0] == 'G')
+    if (length <= 0)
         close(client);
+    return length > 0 && question[0] == 'G';
+}
+
+/* As no network and no server answers before whoever asks has had time to wait for it. */
+static void answer(const int *clients, int count)
+{
+    if (count)
+        usleep(WORK);
+    for (int i = 0; i < count; i++) {
+        if (write(clients[i], page, sizeof page - 1) < 0)
+            perror("sink: write");
+        close(clients[i]);
+    }
 }
 
 static void obey(int poll, int server, long accepted)
@@ -108,6 +119,7 @@ int main(void)
     struct rlimit files = {0};
     struct epoll_event events[EVENTS];
     int poll = epoll_create1(0), server = listening();
+    int clients[EVENTS];
     long accepted = 0;
 
     getrlimit(RLIMIT_NOFILE, &files);
@@ -118,14 +130,15 @@ int main(void)
     setvbuf(stdout, NULL, _IOLBF, 0);
     printf("%d\n", ntohs(place_of(server).sin_port));
     for (;;) {
-        int ready = epoll_wait(poll, events, EVENTS, -1);
+        int ready = epoll_wait(poll, events, EVENTS, -1), asking = 0;
         for (int i = 0; i < ready; i++) {
             if (events[i].data.fd == server)
                 accepted += accept_all(poll, server);
             else if (events[i].data.fd == INPUT)
                 obey(poll, server, accepted);
-            else
-                hear(events[i].data.fd);
+            else if (asks(events[i].data.fd))
+                clients[asking++] = events[i].data.fd;
         }
+        answer(clients, asking);
     }
 }

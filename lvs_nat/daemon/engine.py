@@ -248,7 +248,8 @@ class Engine:
             for probe in probes:
                 probe.asking = batch
                 probe.began = began
-                self._look_at(probe, began + probe.patience)
+                patience = probe.check.timeout if probe.settled else probe.patience
+                self._look_at(probe, began + patience)
             self._batched += len(probes)
             answers = batch.ask([(probe.where, probe) for probe in probes])
             self._answered(answers, self._clock())

@@ -57,7 +57,7 @@ class Loop:
         self._timers.pop(name, None)
 
     def on_signal(self, number: int, callback: Callback) -> None:
-        """Call *callback* from the loop when signal *number* has come, before `run` or during it."""
+        """Call *callback* from the loop when signal *number* has come, be it before `run`."""
         self._signals[number] = callback
         signal.pthread_sigmask(signal.SIG_BLOCK, (number,))  # until there is who hears it
         signal.signal(number, _nothing)
