@@ -11,8 +11,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from lvs_nat.lab import kernel
-from tests.guests import REPORTS, Guests, Reporter
-from tests.judges import REQUIRED
+from tests.guests import REPORTS, REQUIRED, Guests, Reporter
 
 LIMIT = 120  # seconds for a test without a mark of its own
 CAMPAIGN = 1800  # seconds for one that make fuzz tries thousands of times

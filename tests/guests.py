@@ -13,6 +13,7 @@ from _pytest.reports import TestReport
 
 ROOT = Path(__file__).parent.parent
 REPORTS = "LVS_NAT_TEST_REPORTS"  # in a guest: the folder to take orders from and report to
+REQUIRED = "LVS_NAT_TEST_REQUIRED"  # set, in guests too, where nothing may be left out
 LOOK = 0.05  # seconds between two looks at what the guests report
 BOOT = 60  # seconds that a guest may take beside its tests; a busy machine needs 10
 

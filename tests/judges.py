@@ -11,7 +11,6 @@ import sys
 from lvs_nat.errors import NotInstalled
 from lvs_nat.lab import packages
 
-REQUIRED = "LVS_NAT_TEST_JUDGES"  # set where none of them may be missing, in guests too
 # Program: (Debian package, Red Hat package).
 PROGRAMS = {
     "groff": ("groff-base", "groff-base"),

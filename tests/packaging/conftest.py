@@ -6,12 +6,13 @@ import pytest
 
 from lvs_nat.errors import NotInstalled
 from tests import judges
+from tests.guests import REQUIRED
 
 
 @pytest.fixture(scope="session")
 def _judges():
     """Give the judges that are here, or, where none may be missing, every one."""
-    if not os.environ.get(judges.REQUIRED):
+    if not os.environ.get(REQUIRED):
         return judges.installed()
     try:
         return judges.fetched()
