@@ -72,7 +72,7 @@ class Break(_OfServer):
         return False
 
     def do(self, director, model):
-        more = (4,) if self.way == "answer_slowly" else ()
+        more = (6,) if self.way == "answer_slowly" else ()
         getattr(director.lab, self.way)(self.server, *more)
 
     def __str__(self):
