@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from lvs_nat.core.cluster import Cluster
+from lvs_nat.core.cluster import Cluster, Row
 from lvs_nat.core.health import Health, Outcome, State, Verdict, joined, step
 from lvs_nat.core.leaving import Departure, depart
 from lvs_nat.core.setup import Target
@@ -94,13 +94,22 @@ def _departing(cluster: Cluster, fallen: set[Target], now: float) -> Cluster:
             continue
         known = cluster.departures.get(key)
         if known or not fallen.isdisjoint(failed):
-            worst = joined([cluster.healths[who] for who in failed])
+            worst = joined([_own(who, cluster.healths[who], key) for who in failed])
             first = depart(key.service, worst, cluster.setup.service(key.service), now)
             way = all(who.path for who in failed)
             departures[key] = first if first.removed or not known else known
             if departures[key].way is not way:
                 departures[key] = replace(departures[key], way=way, flowing=False)
     return replace(cluster, departures=departures).returning(back, now)
+
+
+def _own(who: Target, health: Health, key: Row) -> Health:
+    """Return what *health* says of the row: a refusal elsewhere leaves the server in doubt."""
+    if who.endpoint == key.endpoint or health.last is None:
+        return health
+    if health.last.outcome is not Outcome.REFUSED:
+        return health
+    return replace(health, last=replace(health.last, outcome=Outcome.FAIL))
 
 
 def _suspecting(cluster: Cluster, now: float) -> Cluster:

@@ -295,3 +295,13 @@ def test_a_server_gets_the_weight_that_it_asks_for():
         verdict = Verdict(Outcome.PASS, "ready", weight=weight)
         cluster, _ = judged(cluster, [(who, verdict)], 1.0)
         assert [row.weight for row in rows(cluster)] == [expected]
+
+
+def test_a_refusal_by_another_port_leaves_doubt_and_the_server_its_connections():
+    cluster = Cluster.of(WEB, Setup(ServiceSetup((Check(Agent(), port=99, fall=1),))), {})
+    for key in cluster.members:
+        cluster, _ = judged(cluster, [(cluster.members[key][0], VERDICTS["+"])], 0.0)
+    [who] = cluster.members[Row(tcp(VIP), RS1.endpoint)]
+    cluster, _ = judged(cluster, [(who, VERDICTS["x"])], 1.0)
+
+    assert rows(cluster) == (WEIGHTLESS, RS2)
