@@ -79,7 +79,8 @@ def leave(
         return departure
     began = departure.since + (QUIET if departure.way else 0.0)
     if departure.heard is None:
-        gone = now - began >= max(QUIET if departure.way else 0.0, setup.remove_after)
+        # Of a way back two publications must have told nothing, and looks may be late.
+        gone = now - began >= max(2 * QUIET if departure.way else 0.0, setup.remove_after)
     else:
         quiet = now - departure.heard >= max(QUIET, setup.remove_after)
         gone = quiet or now - began >= max(PATIENCE, setup.remove_after)

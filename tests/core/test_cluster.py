@@ -242,7 +242,7 @@ def test_where_packets_come_out_all_the_same_the_server_serves_on():
     new = watched(old, [(5.0, 90), (6.0, 130)])
 
     assert rows(old) == (WEIGHTLESS, RS2)
-    assert rows(watched(old, [(5.0, 90), (9.0, 90)])) == (RS2,)
+    assert rows(watched(old, [(5.0, 90), (9.5, 90)])) == (RS2,)
     assert rows(new) == (RS1, RS2)
     assert new.flowing == {Row(tcp(VIP), RS1.endpoint)}
     assert new.health(Row(tcp(VIP), RS1.endpoint)).state is State.UP
@@ -253,7 +253,7 @@ def test_the_last_server_is_not_quiesced_on_a_suspicion_of_its_way_back():
     cluster = on_the_way("w-", "w-", cluster=Cluster.of(alone, SETUP, {}, HERE))
 
     assert rows(cluster) == (RS1,)
-    assert rows(watched(cluster, [(5.0, 40), (9.0, 40)])) == ()
+    assert rows(watched(cluster, [(5.0, 40), (9.5, 40)])) == ()
 
 
 def test_a_virtual_address_that_arrives_takes_no_server_out_before_a_verdict():
