@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lvs_nat.checks.response import INTERIM, Malformed, Response
+from lvs_nat.checks.response import INTERIM, Malformed, Response, usual
 from tests.hostile import damaged
 
 OK = b"HTTP/1.1 200 OK\r\n"
@@ -56,6 +56,46 @@ def test_a_response_is_whole_when_its_last_byte_has_come_and_not_before(said, bo
     assert fed(*(said[place : place + 1] for place in range(len(said)))) == (True, 200, body)
     for place in range(1, len(said)):
         assert fed(said[:place], said[place:]) == (True, 200, body)
+
+
+LENGTH = OK + b"Content-Length: 2\r\n"
+
+
+@pytest.mark.parametrize(
+    "said, found",
+    [
+        (LENGTH + b"\r\nok", (200, b"ok")),
+        (LENGTH + b"\r\nok, and more", (200, b"ok")),
+        (OK + b"Server: x\r\nCONTENT-LENGTH:2 \r\nDate: Thu, 26\r\n\r\nok", (200, b"ok")),
+        (b"HTTP/1.0 206 \r\nContent-Length: 0\r\n\r\n", (206, b"")),
+        # All of these are read in full, and so the one way decides for both.
+        (LENGTH + b"\r\no", None),
+        (LENGTH, None),
+        (LENGTH + b"Content-Length: 2\r\n\r\nok", None),
+        (LENGTH + b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n", None),
+        (LENGTH + b"transfer-encoding : chunked\r\n\r\n0\r\n\r\n", None),
+        (LENGTH + b" 5\r\n\r\nokay!", None),
+        (LENGTH + b"X\0: y\r\n\r\nok", None),
+        (LENGTH + b"no field\r\n\r\nok", None),
+        (OK + b"Content-Length: +2\r\n\r\nok", None),
+        (OK + b"Content-Length: 2, 2\r\n\r\nok", None),
+        (OK + b"Content-Length: 2\n\r\nok", None),
+        (b"HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\n\r\nok", None),
+        (b"HTTP/1.1 204 No Content\r\nContent-Length: 2\r\n\r\nok", None),
+        (b"HTTP/1.1 100 Continue\r\n\r\n" + LENGTH + b"\r\nok", None),
+        (CHUNKED + b"0\r\n\r\n", None),
+        (b"SSH-2.0-OpenSSH\r\n", None),
+    ],
+)
+def test_a_usual_response_is_known_at_a_glance_and_says_the_same(said, found):
+    assert usual(said) == found
+    if found:
+        assert fed(said) == (True, *found)
+
+
+@pytest.mark.parametrize("said", [it[0] for it in WHOLE.values()], ids=WHOLE)
+def test_whatever_is_known_at_a_glance_is_what_a_reading_finds(said):
+    assert usual(said) in (None, fed(said)[1:])
 
 
 @pytest.mark.parametrize(

@@ -18,13 +18,14 @@ TRIP = 0.001  # how long answers take here
 
 
 class World:
-    """An engine, and all that it said."""
+    """An engine, and all that it said; whether somebody takes note of that: told."""
 
-    def __init__(self, room=10_000):
+    def __init__(self, room=10_000, told=False):
         self.now = 1000.0015  # never on the edge of a slot
         self.seen = []
         self.words = []
         self.latencies = []
+        self.told = told
         self.engine = Engine(self._ended, room, lambda: self.now)
 
     def __enter__(self):
@@ -37,6 +38,8 @@ class World:
         self.words.append(probe.words)
         self.latencies.append(probe.latency)
         self.seen.append((round(self.now - 1000.0, 2), probe.target, probe.outcome, news))
+        if self.told and news:
+            probe.told, probe.told_at, probe.times = probe.outcome, self.now, 0
 
     def wait(self, seconds):
         """Let *seconds* pass as they do for an engine that is always in time."""
@@ -73,9 +76,9 @@ def silent():
         yield Target(at("{}:{}".format(*full.getsockname())), CHECK)
 
 
-@pytest.fixture
-def world():
-    with World() as world:
+@pytest.fixture(params=[False, True], ids=["untold", "told"])
+def world(request):
+    with World(told=request.param) as world:
         yield world
 
 
@@ -88,7 +91,19 @@ def test_a_well_server_is_asked_at_once_and_then_once_in_every_interval(world):
     assert first == SLOT
     assert second - first <= 1.0
     assert [round(b - a, 2) for a, b in zip(times[1:], times[2:])] == [1.0] * (len(times) - 2)
-    assert {news for *_, news in world.seen} == {True}  # nobody has taken note of any
+    # Once told and confirmed it is none any more.
+    assert [news for *_, news in world.seen] == [place < 3 or not world.told for place in range(6)]
+
+
+def test_what_settled_servers_answer_is_counted_until_it_is_told():
+    with World(told=True) as world, serving() as target:
+        world.engine.ask([target])
+        world.wait(8.0)
+        [probe] = world.engine._targets.values()
+
+    assert probe.settled
+    assert probe.times == len(world.seen) - CHECK.fall
+    assert probe.round_trip == pytest.approx(TRIP, abs=TRIP)
 
 
 def test_a_server_that_refuses_is_asked_again_in_a_moment_and_then_fast(world):
