@@ -41,8 +41,8 @@ LIBRARIES: Mapping[CheckKind, tuple[str, str]] = MappingProxyType(
 )
 
 
-# What is imported when the first such question is prepared.
-NEEDED = ("lvs_nat.checks.secure", "urllib.parse", "dns.message", "h2.connection")
+# What is imported when the first such question is prepared, or the first certificate read.
+NEEDED = ("lvs_nat.checks.secure", "urllib.parse", "dns.message", "h2.connection", "_strptime")
 
 
 def missing(kind: CheckKind) -> str:

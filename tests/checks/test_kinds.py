@@ -18,7 +18,8 @@ def test_what_is_preloaded_is_all_that_a_question_is_ever_loaded_for():
     program = (
         "import sys; from lvs_nat.checks import kinds; kinds.preload();"
         "sys.path[:] = []; sys.meta_path[:] = [];"
-        "import ssl, urllib.parse, lvs_nat.checks.secure, dns.message, h2.connection"
+        "import ssl, urllib.parse, lvs_nat.checks.secure, dns.message, h2.connection;"
+        "from datetime import datetime; datetime.strptime('2026', '%Y')"
     )
 
     assert subprocess.run([sys.executable, "-c", program]).returncode == 0
