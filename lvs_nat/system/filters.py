@@ -23,8 +23,9 @@ SNAP = 96  # holds an IPv4 header of any length, and a TCP header
 PATIENCE = 50_000_000
 QUIET = 100_000_000  # both in nanoseconds
 
-# The table: buckets of slots, two buckets for each key.
-BUCKETS = 8192
+# The table: buckets of slots, filled from the first slot on.  A key is in the first of its two
+# buckets, or where that was full, in the second; so a slot that was never used ends the search.
+BUCKETS = 16384
 SLOTS = 4
 # The words of a slot, 8 bytes each.  Times are nanoseconds of CLOCK_MONOTONIC, 0 for never.
 KEY, SINCE, PORT, QUIET_UNTIL, ROUND_TRIP, HEARD = range(0, 48, 8)
@@ -32,6 +33,8 @@ SLOT = 48
 BUCKET = SLOTS * SLOT
 MULTIPLIER = 0x9E3779B97F4A7C15  # Knuth's, as in core/schedule.py
 WORD = 0xFFFF_FFFF_FFFF_FFFF
+# What stands for a key in a slot that nobody has yet, or any more; keys are odd.
+UNUSED, LEFT = 0, 2
 
 SYN, SYN_ACK, RST_ACK, FLAGS = 0x02, 0x12, 0x14, 0x17
 # The context: struct __sk_buff of include/uapi/linux/bpf.h.
@@ -157,6 +160,7 @@ def _find(say: Program, table: int) -> None:
         for slot in range(0, BUCKET, SLOT):
             following = f"after {number}, {slot}"
             say.load(8, R1, R0, slot + KEY)
+            say.jump_if(R1, "==", UNUSED, "nothing")
             say.jump_if(R1, "!=", R9, following)
             say.alu(R7, "=", R0)
             say.alu(R7, "+", slot)

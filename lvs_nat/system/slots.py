@@ -19,10 +19,15 @@ _NS = 1e-9
 
 
 class Slots:
-    """Endpoints and what is known of each.  Nobody is, whatever *memory*, of SIZE bytes, held."""
+    """Endpoints and what is known of each.
 
-    def __init__(self, memory: memoryview) -> None:
-        memory[:] = bytes(SIZE)
+    *memory* has SIZE bytes.  If *used*, it holds what others have left, which is forgotten; else
+    it is all 0, and no more of it is touched than is needed.
+    """
+
+    def __init__(self, memory: memoryview, *, used: bool = False) -> None:
+        if used:
+            memory[:] = bytes(SIZE)
         self._memory = memory
         self._places: dict[Endpoint, int] = {}
 
@@ -33,7 +38,7 @@ class Slots:
         """
         wanted = frozenset(endpoints)
         for endpoint in self._places.keys() - wanted:
-            self._write(self._places.pop(endpoint) + filters.KEY, 0)
+            self._write(self._places.pop(endpoint) + filters.KEY, filters.LEFT)
         for endpoint in wanted - self._places.keys():
             key = filters.key(endpoint.address.packed, endpoint.port)
             place = self._free(key)
@@ -65,14 +70,13 @@ class Slots:
         return 0.0 if place is None else self._read(place + filters.ROUND_TRIP) * _NS
 
     def _free(self, key: int) -> int | None:
-        """Return the place of a free slot in the emptier one of the key's buckets."""
-        found = []
+        """Return the place of the first free slot of the key's buckets."""
         for bucket in filters.buckets(key):
             start = bucket * filters.BUCKET
-            places = range(start, start + filters.BUCKET, filters.SLOT)
-            found.append([place for place in places if not self._read(place + filters.KEY)])
-        best = max(found, key=len)
-        return best[0] if best else None
+            for place in range(start, start + filters.BUCKET, filters.SLOT):
+                if self._read(place + filters.KEY) in (filters.UNUSED, filters.LEFT):
+                    return place
+        return None
 
     def _read(self, place: int) -> int:
         return int(_WORD.unpack_from(self._memory, place)[0])

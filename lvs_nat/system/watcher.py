@@ -51,13 +51,17 @@ class Watcher:
     be had, refusals alone are seen, and lacking says why.
     """
 
-    def __init__(self, packets: socket.socket, table: int | None, lacking: str = "") -> None:
-        """Take the descriptors that another Watcher, of this process, had; they are ours then."""
+    def __init__(
+        self, packets: socket.socket, table: int | None, lacking: str = "", *, used: bool = True
+    ) -> None:
+        """Take the descriptors that another Watcher, of this process, has *used*."""
         self.lacking = lacking
         self._socket = packets
         self._table = table
-        self._slots = Slots(memoryview(mmap.mmap(table, SIZE))) if table is not None else None
+        self._slots: Slots | None = None
         self._watched: frozenset[Endpoint] = frozenset()
+        if table is not None:
+            self._slots = Slots(memoryview(mmap.mmap(table, SIZE)), used=used)
 
     @classmethod
     def opened(cls, *, extended: bool = True) -> Watcher:
@@ -84,7 +88,7 @@ class Watcher:
                 _see_refusals(packets)
             packets.setsockopt(socket.SOL_SOCKET, SO_LOCK_FILTER, 1)
             _forget(packets)
-            watcher = cls(packets, table, lacking)
+            watcher = cls(packets, table, lacking, used=False)
             stack.pop_all()
             return watcher
 

@@ -4,6 +4,8 @@ The times are those of a machine that has nothing else to do.  On a busy one som
 for that alone, so a promise holds if one of a few tries keeps it.
 """
 
+import os
+import signal
 import time
 from pathlib import Path
 
@@ -17,7 +19,7 @@ pytestmark = [pytest.mark.lab, pytest.mark.limit(300)]
 RATE = 50
 PATIENCE = 4  # seconds that a client waits for an answer
 LATE = 0.5
-TRIES = 5
+TRIES = 8
 ROW = "C0A87A0A:0050"  # lvs01, as /proc/net/ip_vs spells it
 EQUAL = TUTORIAL.replace("-w 10", "-w 5")
 
@@ -96,3 +98,38 @@ def test_connections_alone_tell_of_a_killed_server_a_little_later(director):
     config = "watch = counters\n"
 
     assert tried(director, Lab.kill_server, lambda it: it.gone <= 0.2 and it.failures <= 5, config)
+
+
+def test_a_director_that_stood_still_blames_no_distant_server_for_it(director):
+    """Its clients go on meanwhile, and all that it has missed is told to it at once."""
+    for name in director.lab.servers:
+        slow = ["tc", "qdisc", "add", "dev", "eth0", "root", "netem", "delay", "60ms"]
+        director.lab.run(name, slow)
+    try:
+        director.service("start")
+        processes = family(director.pid())
+        load = director.lab.load(RATE, 14, timeout=PATIENCE)
+        time.sleep(1)
+        before = director.status()["writes"]
+        for _ in range(2):
+            for pid in processes:
+                os.kill(pid, signal.SIGSTOP)
+            time.sleep(5)
+            for pid in processes:
+                os.kill(pid, signal.SIGCONT)
+            time.sleep(1)
+        requests = load.finished()
+        states = [row["state"] for row in director.status()["services"][0]["servers"]]
+
+        assert director.status()["writes"] == before
+        assert states == ["up", "up"]
+        assert sum(not it.ok for it in requests) == 0
+    finally:
+        for name in director.lab.servers:
+            director.lab.run(name, ["tc", "qdisc", "delete", "dev", "eth0", "root"])
+
+
+def family(pid):
+    """Return a process with all that have come from it."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [pid, *(found for child in children for found in family(int(child)))]

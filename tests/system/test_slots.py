@@ -17,7 +17,18 @@ def memory():
 
 def keys(memory):
     """Return the keys that the filter would find."""
-    return {key for key in memory.cast("Q")[:: filters.SLOT // 8] if key}
+    held = {key for key in memory.cast("Q")[:: filters.SLOT // 8] if key & 1}
+    return {key for key in held if found(memory, key)}
+
+
+def found(memory, key):
+    """Search as the filter does."""
+    for bucket in filters.buckets(key):
+        start = bucket * filters.BUCKET
+        for held in memory[start : start + filters.BUCKET].cast("Q")[:: filters.SLOT // 8]:
+            if held in (key, filters.UNUSED):
+                return held == key
+    return False
 
 
 def key(endpoint):
@@ -86,7 +97,7 @@ def test_whoever_is_hushed_is_so_until_that_time(memory):
 def test_what_the_memory_held_before_is_forgotten(memory):
     Slots(memory).watch([A, B])
 
-    assert Slots(memory).silent_since(A) is None
+    assert Slots(memory, used=True).silent_since(A) is None
     assert keys(memory) == set()
 
 
@@ -100,8 +111,20 @@ def test_there_is_room_for_10_000_servers(memory):
     assert keys(memory) == {key(endpoint) for endpoint in MANY}
 
 
+def test_those_that_stay_are_found_whoever_leaves(memory):
+    crowd = [at(f"10.9.{n >> 8}.{n & 255}:443") for n in range(20_000)]
+    slots = Slots(memory)
+    slots.watch(crowd)
+    slots.watch(crowd[::3])
+    assert keys(memory) == {key(endpoint) for endpoint in crowd[::3]}
+
+    slots.watch([*crowd[::3], *MANY])
+    assert keys(memory) == {key(endpoint) for endpoint in [*crowd[::3], *MANY]}
+
+
 def test_those_without_room_are_told_and_watched_once_there_is_some(memory):
-    crowd = [at(f"10.9.{n >> 8}.{n & 255}:443") for n in range(filters.BUCKETS * filters.SLOTS + 1)]
+    number = filters.BUCKETS * filters.SLOTS + 1
+    crowd = [at(f"10.{n >> 16}.{n >> 8 & 255}.{n & 255}:443") for n in range(number)]
     slots = Slots(memory)
     left_out = slots.watch(crowd)
 
