@@ -69,6 +69,7 @@ test-pythons:
 
 bench: $(READY)
 	$(RUN) bench/table.py
+	$(RUN) bench/startup.py
 
 rpm: $(READY)
 	@$(RUN) packaging/build.py

@@ -19,16 +19,18 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, machine: Machine) -> int:
-    """Judge the files, then have the director read them."""
-    machine.must_be_root("reload")
+    """Judge the files, then have the director read them.
+
+    It decides whether who asks may do so; who is not root may not even be able to judge them.
+    """
     where = paths(args)
     if holder(where.pid_file) is None:
         raise NotRunning("lvs-nat is not running")
-    if machine.systemd.state(args) in BUSY:
+    if machine.uid == 0 and machine.systemd.state(args) in BUSY:
         judge(where, machine)
         machine.systemd.order("reload")
         return 0
-    for warning in load(where).warnings:
+    for warning in load(where).warnings if machine.uid == 0 else ():
         machine.warn(f"warning: {warning}")
     refusals = ask(where.socket, "reload", timeout=30.0)["refusals"]
     if refusals:

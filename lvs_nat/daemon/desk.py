@@ -13,6 +13,9 @@ from lvs_nat.system.control import Control, Conversation
 
 log = logging.getLogger(__name__)
 
+# Whose members may command a director.
+ADMINS = "lvs-admin"
+
 Answer = dict[str, Any]
 
 
@@ -22,6 +25,11 @@ class Later:
     def __init__(self) -> None:
         self._given: Answer | None = None
         self._hear: Callable[[Answer], None] | None = None
+
+    @property
+    def wanted(self) -> bool:
+        """Whether somebody waits for it."""
+        return self._hear is not None
 
     def to(self, hear: Callable[[Answer], None]) -> None:
         self._hear = hear
@@ -47,10 +55,11 @@ EACH = 4
 
 
 class Desk:
-    """Answers requests by a table of verbs; only *trusted* users may use the privileged ones.
+    """Answers requests by tables of verbs: for all, for operators, for the *trusted* alone.
 
-    By default they are root and the director's own user, who could end it anyway.  They are
-    always heard; others cannot keep them from it.
+    Trusted are by default root and the director's own user, who could end it anyway; operators
+    are these and the members of the groups *admins*.  They are always heard; others cannot
+    keep them from it.
     """
 
     def __init__(
@@ -58,13 +67,17 @@ class Desk:
         control: Control,
         loop: Loop,
         open_to_all: Mapping[str, Verb],
+        operators: Mapping[str, Verb],
         privileged: Mapping[str, Verb],
         trusted: Collection[int] | None = None,
+        admins: Collection[int] = (),
     ) -> None:
         self._control = control
         self._loop = loop
         self._open = open_to_all
+        self._operators = operators
         self._privileged = privileged
+        self._admins = frozenset(admins)
         self._trusted = {0, os.geteuid()} if trusted is None else trusted
         self._clients: dict[int, Conversation] = {}
         self._waiting: set[int] = set()  # for an answer that is not known yet
@@ -97,7 +110,7 @@ class Desk:
         client = self._control.accept()
         if client is None:
             return
-        if self._crowded(client.uid):
+        if self._crowded(client):
             client.say({"error": "too many ask at once; ask again later"})
             client.flush()
             client.close()
@@ -107,11 +120,14 @@ class Desk:
         self._loop.watch(fd, lambda: self._hear(fd))
         self._loop.after(f"client {fd}", PATIENCE, lambda: self._end(fd))
 
-    def _crowded(self, uid: int) -> bool:
-        if uid in self._trusted:
+    def _crowded(self, client: Conversation) -> bool:
+        if self._operates(client):
             return False
-        strangers = [it.uid for it in self._clients.values() if it.uid not in self._trusted]
-        return len(strangers) >= STRANGERS or strangers.count(uid) >= EACH
+        strangers = [it.uid for it in self._clients.values() if not self._operates(it)]
+        return len(strangers) >= STRANGERS or strangers.count(client.uid) >= EACH
+
+    def _operates(self, client: Conversation) -> bool:
+        return client.uid in self._trusted or bool(client.gids & self._admins)
 
     def _hear(self, fd: int) -> None:
         client = self._clients[fd]
@@ -121,7 +137,7 @@ class Desk:
                 self._end(fd)
             if request is None:
                 return
-            answer = self._answer(request, client.uid)
+            answer = self._answer(request, client)
         except (LvsNatError, ValueError, OSError) as error:
             answer = {"error": str(error), "exit_code": getattr(error, "exit_code", 1)}
         if isinstance(answer, Later):
@@ -147,13 +163,17 @@ class Desk:
         self._clients[fd].say(answer)
         self._flush(fd)
 
-    def _answer(self, request: dict[str, Any], uid: int) -> Answer | Later:
+    def _answer(self, request: dict[str, Any], client: Conversation) -> Answer | Later:
         verb = request["verb"]
         if verb in self._open:
             return self._open[verb](request)
+        if verb in self._operators:
+            if not self._operates(client):
+                raise NotPrivileged(f"only root and the group {ADMINS} may {verb}")
+            return self._operators[verb](request)
         if verb not in self._privileged:
             raise LvsNatError(f"this director does not know {verb!r}")
-        if uid not in self._trusted:
+        if client.uid not in self._trusted:
             raise NotPrivileged(f"only root may {verb}")
         return self._privileged[verb](request)
 

@@ -17,7 +17,7 @@ from lvs_nat.core.listing import listing
 from lvs_nat.core.report import count, report
 from lvs_nat.core.spelling import spell, spell_operation
 from lvs_nat.core.targets import Here
-from lvs_nat.daemon.desk import Desk
+from lvs_nat.daemon.desk import ADMINS, Desk
 from lvs_nat.daemon.director import Director
 from lvs_nat.daemon.ending import clear, give_back
 from lvs_nat.daemon.hearing import Hearing
@@ -32,7 +32,7 @@ from lvs_nat.daemon.succession import Seat, Succession
 from lvs_nat.daemon.watching import EAGER, Watching, never
 from lvs_nat.daemon.wishing import Wishing
 from lvs_nat.errors import KernelError, LvsNatError
-from lvs_nat.system import notify
+from lvs_nat.system import notify, privileges
 from lvs_nat.system.control import Control
 from lvs_nat.system.ipvs import Ipvs
 from lvs_nat.system.names import BUDGET
@@ -109,7 +109,7 @@ class Service:
     def run(self) -> int:
         """Serve until told to end; return the exit code."""
         control = Control(self._paths.socket, self._seat.listening)
-        self._desk = Desk(control, self._loop, *self._verbs())
+        self._desk = Desk(control, self._loop, *self._verbs(), admins=privileges.group(ADMINS))
         self._succession = Succession(
             self._seat,
             self._paths,
@@ -251,22 +251,22 @@ class Service:
 
     # Being asked
 
-    def _verbs(self) -> tuple[dict[str, Any], dict[str, Any]]:
+    def _verbs(self) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+        """Return what all may ask, what operators may, and what is for root."""
+        wishing = self._wishing
         return (
             {"status": self._report},
             {
-                "running": self._running,
-                "diff": self._diff,
-                "judge": self._judge,
-                "reload": self._reload,
+                "running": self._running, "diff": self._diff, "judge": self._judge,
+                "reload": self._reload, "wish": wishing.wish, "weigh": wishing.weigh,
+                "connections": wishing.connections,
+            },
+            {
                 "reexec": lambda _: self._succession.begin(),
                 "stop": self._stop,
                 "saved": self._was_saved,
-                "wish": self._wishing.wish,
-                "weigh": self._wishing.weigh,
-                "connections": self._wishing.connections,
             },
-        )
+        )  # fmt: skip
 
     def _report(self, _: dict[str, Any]) -> dict[str, Any]:
         director, now = self._director, self._clock()

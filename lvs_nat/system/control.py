@@ -17,6 +17,8 @@ ANSWER_LIMIT = 64 * 1024 * 1024
 # Who connects while so many wait to be heard has to wait himself.
 BACKLOG = 128
 PEER = struct.Struct("3i")  # struct ucred, unix(7)
+SO_PEERGROUPS = 59  # asm-generic/socket.h; Python has no name for it
+GROUPS = 65536  # NGROUPS_MAX, limits.h
 TIMEVAL = struct.Struct("ll")  # struct timeval, socket(7)
 
 
@@ -38,6 +40,17 @@ class Conversation:
         """The user who opened the connection, as the kernel knows him (SO_PEERCRED)."""
         raw = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, PEER.size)
         return int(PEER.unpack(raw)[1])
+
+    @property
+    def gids(self) -> frozenset[int]:
+        """All groups of that user, as the kernel knew them then."""
+        raw = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, PEER.size)
+        first = int(PEER.unpack(raw)[2])
+        try:
+            others = self._socket.getsockopt(socket.SOL_SOCKET, SO_PEERGROUPS, 4 * GROUPS)
+        except OSError:  # Linux before 4.13
+            return frozenset((first,))
+        return frozenset((first, *memoryview(others).cast("I")))
 
     def hear(self) -> dict[str, Any] | None:
         """Return the request once it is whole; None while it is not.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import grp
 import os
 import pwd
 import signal
@@ -59,6 +60,13 @@ def become(*users: str) -> None:
     _prctl(libc, PR_SET_DUMPABLE, 0)
     if effective() or 0 in os.getresuid():
         raise LvsNatError("privileges could not be given up; this process must not go on")
+
+
+def group(name: str) -> tuple[int, ...]:
+    """Return the number of the group *name*, or nothing where there is none."""
+    with suppress(KeyError):
+        return (grp.getgrnam(name).gr_gid,)
+    return ()
 
 
 def keep_only(capabilities: Iterable[str]) -> None:

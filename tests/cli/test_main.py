@@ -44,13 +44,18 @@ def say(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "action", ["start", "stop", "restart", "try-restart", "reload", "force-reload", "save", "run"]
+    "action", ["start", "stop", "restart", "try-restart", "reexec", "save", "run"]
 )
 def test_only_root_may_act(say, action):
     code, out, err = say(action, uid=1000)
-    verb = {"try-restart": "restart", "force-reload": "reload"}.get(action, action)
+    verb = {"try-restart": "restart"}.get(action, action)
 
     assert (code, out, err) == (4, "", f"lvs-nat: only root may {verb} lvs-nat\n")
+
+
+@pytest.mark.parametrize("uid", [0, 1000])
+def test_whether_somebody_may_reload_is_for_the_director_to_say(say, uid):
+    assert say("reload", uid=uid) == (7, "", "lvs-nat: lvs-nat is not running\n")
 
 
 @pytest.mark.parametrize("uid", [0, 1000])

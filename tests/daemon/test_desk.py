@@ -1,4 +1,5 @@
 import json
+import os
 import socket
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
@@ -7,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lvs_nat.daemon.desk import EACH, STRANGERS, Desk
+from lvs_nat.daemon.desk import EACH, STRANGERS, Desk, Later
 from lvs_nat.daemon.loop import Loop
 from lvs_nat.errors import ConfigError, LvsNatError, NotRunning, Problem
 from lvs_nat.system.control import REQUEST_LIMIT, Control, Conversation, ask
@@ -17,13 +18,16 @@ from tests.hostile import altered, damaged
 class Desktop:
     """A desk that echoes and refuses, served here while a client asks from a thread."""
 
-    def __init__(self, path, trusted=None):
+    def __init__(self, path, **people):
         self.path = path
-        self.trusted = trusted
+        self.people = people
+        self.verbs = {}
 
     def while_serving(self, client):
         loop = Loop()
-        desk = Desk(Control(self.path), loop, VERBS, {"end": lambda request: {}}, self.trusted)
+        change, end = {"change": lambda request: {}}, {"end": lambda request: {}}
+        verbs = {**VERBS, **self.verbs}
+        desk = Desk(Control(self.path), loop, verbs, change, end, **self.people)
         with ThreadPoolExecutor(1) as thread:
             answer = thread.submit(client, self.path)
 
@@ -120,13 +124,58 @@ def test_a_client_that_says_nothing_gets_nothing_and_the_next_is_served(desk):
     assert desk(two) == (b"", {"heard": None})
 
 
-def test_a_stranger_may_ask_but_not_act(strangers_desk):
-    def both(path):
-        with pytest.raises(LvsNatError, match="only root may end") as caught:
-            ask(path, "end")
-        return ask(path, "echo"), caught.value.exit_code
+PEOPLE = {
+    "root": ({}, {"echo": 0, "change": 0, "end": 0}),
+    "operator": ({"trusted": (), "admins": (os.getegid(),)}, {"echo": 0, "change": 0, "end": 4}),
+    "stranger": ({"trusted": (), "admins": (2**31,)}, {"echo": 0, "change": 4, "end": 4}),
+}
 
-    assert strangers_desk(both) == ({"heard": None}, 4)
+
+@pytest.mark.parametrize("who", PEOPLE)
+def test_who_may_do_what(tmp_path, who):
+    people, codes = PEOPLE[who]
+
+    def each(path):
+        return {verb: code(path, verb) for verb in codes}
+
+    def code(path, verb):
+        try:
+            ask(path, verb)
+        except LvsNatError as error:
+            return error.exit_code
+        return 0
+
+    assert Desktop(tmp_path / "control", **people).while_serving(each) == codes
+
+
+def test_who_may_not_is_told_who_may(strangers_desk):
+    def both(path):
+        for verb in ("change", "end"):
+            with pytest.raises(LvsNatError) as caught:
+                ask(path, verb)
+            yield str(caught.value)
+
+    assert strangers_desk(lambda path: list(both(path))) == [
+        "only root and the group lvs-admin may change",
+        "only root may end",
+    ]
+
+
+@pytest.mark.parametrize("words", [("answer", "wait"), ("wait", "answer")], ids=str)
+def test_an_answer_may_come_later_and_others_are_heard_meanwhile(tmp_path, words):
+    later = Later()
+    desktop = Desktop(tmp_path / "control")
+    desktop.verbs = {"wait": lambda _: later, "answer": lambda _: later.give({"late": 1}) or {}}
+
+    def both(path):
+        with ThreadPoolExecutor(2) as threads:
+            first = threads.submit(ask, path, words[0])
+            while words[0] == "wait" and not later.wanted:
+                assert ask(path, "echo") == {"heard": None}
+            second = threads.submit(ask, path, words[1])
+            return {words[0]: first.result(), words[1]: second.result()}
+
+    assert desktop.while_serving(both) == {"wait": {"late": 1}, "answer": {}}
 
 
 def test_a_stranger_who_holds_connections_keeps_himself_out(strangers_desk):
