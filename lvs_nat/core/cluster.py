@@ -196,12 +196,16 @@ class Cluster:
     ) -> Cluster:
         """Return the cluster after a look at what leaving servers still send.
 
-        silent_since is asked of each as `leave` is told it.
+        silent_since is asked of each as `leave` is told it; where every server that serves
+        owes an answer too, it may be our own link, and says nothing of one of them.
         """
         settled = all(it.removed or it.flowing for it in self.departures.values())
         if settled or self.suspected is not None:
             return self
         silent = Counters()
+        serving = {who.endpoint for who, it in self.healths.items() if it.serving}
+        if serving and all(silent_since(it) is not None for it in serving):
+            silent_since = _nobody
         departures = {
             key: leave(
                 departure,
@@ -304,6 +308,10 @@ class Cluster:
     def judging(self) -> bool:
         """Whether some server has had no verdict at all yet."""
         return any(health.last is None for health in self.healths.values())
+
+
+def _nobody(_: Endpoint) -> None:
+    """Say of nobody since when he is silent."""
 
 
 def _all_well(healths: Iterable[Health]) -> bool:

@@ -4,6 +4,7 @@ import os
 import signal
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from lvs_nat.core.health import Outcome
 from lvs_nat.core.questions import Dns, Radius, Udp
 from lvs_nat.errors import NotInstalled
+from lvs_nat.lab.topology import until
 from tests.checks import servers
 from tests.checks.asking import LATE, ask
 from tests.checks.servers import HOST, Place, endpoint, found, free_ports, program
@@ -184,6 +186,11 @@ def test_a_datagram_without_meaning_is_not_answered_by_either(bind, radius):
         assert ask(Udp(send=b"?", reply=True), port, 0.1) == (Outcome.SILENT, LATE, None)
 
 
+def stopped(pid):
+    states = [task.read_text() for task in Path(f"/proc/{pid}/task").glob("*/stat")]
+    return all(text.rpartition(")")[2].split()[0] == "T" for text in states)
+
+
 @pytest.mark.parametrize(
     "daemon, question, port",
     [(named, Dns("example.org"), "port"), (freeradius, Radius(SECRET), "login")],
@@ -191,6 +198,7 @@ def test_a_datagram_without_meaning_is_not_answered_by_either(bind, radius):
 def test_a_server_that_hangs_is_silent_and_one_that_has_ended_refuses(daemon, question, port):
     with daemon() as server:
         os.kill(server.server.pid, signal.SIGSTOP)
+        until(lambda: stopped(server.server.pid), 5, "all of its threads to stand still")
         try:
             assert ask(question, getattr(server, port), 0.3) == (Outcome.SILENT, LATE, None)
         finally:

@@ -305,3 +305,15 @@ def test_a_refusal_by_another_port_leaves_doubt_and_the_server_its_connections()
     cluster, _ = judged(cluster, [(who, VERDICTS["x"])], 1.0)
 
     assert rows(cluster) == (WEIGHTLESS, RS2)
+
+
+def test_a_mute_server_is_removed_at_once_unless_all_others_owe_an_answer_as_well():
+    cluster = heard(Cluster.of(WEB, SETUP, {}), rs2="+", rs1="+--")
+
+    def after(*mute):
+        owed = {one.endpoint: 0.5 for one in mute}
+        return rows(cluster.watched({}, 2.2, owed.get))
+
+    assert after() == (WEIGHTLESS, RS2)
+    assert after(RS1) == (RS2,)
+    assert after(RS1, RS2) == (WEIGHTLESS, RS2)
