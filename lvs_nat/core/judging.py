@@ -135,7 +135,7 @@ def _suspecting(cluster: Cluster, now: float) -> Cluster:
 def _trusting(cluster: Cluster, now: float) -> Cluster:
     """End the suspicion; whoever is still silent begins to leave only now."""
     departures = {
-        key: it if it.refused else Departure(now, way=it.way)
+        key: it if it.refused else Departure(now, way=it.way, excused=True)
         for key, it in cluster.departures.items()
     }
     return replace(cluster, suspected=None, departures=departures)

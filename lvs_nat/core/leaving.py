@@ -29,7 +29,8 @@ class Departure:
     packets_out is the last count seen, None until the first look; heard is when it last grew.
     way says that nothing is wrong with the server but its way back to the clients; flowing
     that packets come out of it all the same: then the question was wrong, and it serves.
-    refused says that the server itself said no.
+    refused says that the server itself said no.  excused says that it fell while the director
+    suspected itself: what it owes since then may never have reached it.
     """
 
     since: float
@@ -39,6 +40,7 @@ class Departure:
     way: bool = False
     flowing: bool = False
     refused: bool = False
+    excused: bool = False
 
 
 def depart(name: ServiceName, health: Health, setup: ServiceSetup, now: float) -> Departure:
@@ -68,7 +70,7 @@ def leave(
     if departure.removed or departure.flowing:
         return departure
     mute = silent_since is not None and now - silent_since >= SILENCE
-    if mute and not departure.way:
+    if mute and not (departure.way or departure.excused):
         return replace(departure, removed=setup.on_failure is not OnFailure.QUIESCE)
     if departure.way and now - departure.since < QUIET:
         return departure  # what is counted now may have come out before

@@ -317,3 +317,19 @@ def test_a_mute_server_is_removed_at_once_unless_all_others_owe_an_answer_as_wel
     assert after() == (WEIGHTLESS, RS2)
     assert after(RS1) == (RS2,)
     assert after(RS1, RS2) == (WEIGHTLESS, RS2)
+
+
+def test_who_fell_while_the_director_suspected_itself_has_time_to_answer_again():
+    cluster = heard(Cluster.of(WEB, SETUP, {}), rs1="+", rs2="+")
+    both = [cluster.members[Row(tcp(VIP), one.endpoint)][0] for one in (RS1, RS2)]
+    for _ in range(2):
+        cluster, _ = judged(cluster, [(who, VERDICTS["-"]) for who in both], 2.0)
+    held = cluster
+    for _ in range(2):
+        cluster, _ = judged(cluster, [(both[1], VERDICTS["+"])], 9.0)
+    owed = {RS1.endpoint: 2.0}
+
+    assert held.suspected == 2.0
+    assert rows(held.watched({}, 8.0, owed.get)) == (RS1, RS2)
+    assert rows(cluster.watched({}, 9.5, owed.get)) == (WEIGHTLESS, RS2)
+    assert rows(cluster.watched({}, 11.0, owed.get)) == (RS2,)
