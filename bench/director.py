@@ -3,13 +3,12 @@
 So it runs where the kernel has no IPVS, and touches none where it has.  FOLDER holds its rules
 and lvs-nat.conf; changes of destinations are appended to FOLDER/changes in the form that
 bench/ipvs_shim.c gives them.  Standard output has a line of JSON for each report of the
-prober: its seconds of the monotonic clock, probes so far, the worst lag since the last, and by
-how many seconds the latest verdict of silence came too late.
+prober: its seconds of the monotonic clock, probes so far, and since the last report the worst
+lag, how long the slowest verdict took, and by how much the latest one of silence was too late.
 """
 
 from __future__ import annotations
 
-import gc
 import json
 import sys
 import time
@@ -19,11 +18,12 @@ from typing import Any
 
 from lvs_nat.core.health import Outcome
 from lvs_nat.core.plan import AddDestination, DelDestination, Operation, SetDestination
+from lvs_nat.daemon import serve, watching
 from lvs_nat.daemon.link import Probed
 from lvs_nat.daemon.paths import Paths
-from lvs_nat.daemon.saved import load
-from lvs_nat.daemon.service import Service
 from lvs_nat.daemon.spawner import spawn
+from lvs_nat.system import ipvs, privileges
+from lvs_nat.system.pidfile import PidFile
 from tests.fakes import FakeIpvs
 
 SILENCE = "no answer within "
@@ -55,7 +55,7 @@ class Listener:
     def __init__(self, link: Any) -> None:
         self._link = link
         self._load: Any = None
-        self._late = 0.0
+        self._late = self._slowest = 0.0
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._link, name)
@@ -64,13 +64,15 @@ class Listener:
         """Return what the prober has told, and print a line if it has told of itself."""
         found = self._link.events()
         for event in found:
-            if isinstance(event, Probed) and event.verdict.outcome is Outcome.SILENT:
-                self._late = max(self._late, _lateness(event.verdict))
+            if isinstance(event, Probed):
+                self._slowest = max(self._slowest, event.verdict.latency)
+                if event.verdict.outcome is Outcome.SILENT:
+                    self._late = max(self._late, _lateness(event.verdict))
         if self._link.load is not self._load:
             self._load = load = self._link.load
             line = {"at": time.monotonic(), "probes": load.probes, "lag": load.lag}
-            print(json.dumps({**line, "late": self._late}), flush=True)
-            self._late = 0.0
+            print(json.dumps({**line, "late": self._late, "slowest": self._slowest}), flush=True)
+            self._late = self._slowest = 0.0
         return found
 
 
@@ -82,20 +84,18 @@ def _lateness(verdict: Any) -> float:
 
 
 def main(folder: Path) -> int:
-    """Run until SIGTERM."""
+    """Run until SIGTERM, as the daemon does but for what it would do to this machine."""
     paths = Paths(folder / "rules", folder / "lvs-nat.conf", True, folder / "run", folder / "state")
-    paths.run_dir.mkdir(exist_ok=True)
-    gc.disable()  # as the daemon does
-    link = spawn()
-    saved = load(paths)
+    serve.spawn = lambda **more: Listener(spawn(**more))
+    ipvs.Ipvs = lambda *_: Table(folder / "changes")
+    watching.opened = lambda _: None  # taps the machine's own interfaces
+    privileges.keep_only = lambda _: None  # there is nothing here that needs one
 
-    def begun(code: int, text: str) -> None:
+    def announce(code: int, text: str, warnings: tuple[str, ...]) -> None:
         if code:
             print(text, file=sys.stderr, flush=True)
-        gc.freeze()
-        gc.enable()
 
-    return Service(paths, saved, Listener(link), Table(folder / "changes"), begun).run()
+    return serve.serve(paths, PidFile(paths.pid_file), announce)
 
 
 if __name__ == "__main__":

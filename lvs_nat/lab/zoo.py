@@ -39,6 +39,7 @@ class Zoo:
     def __enter__(self) -> Zoo:
         self._folder = tempfile.TemporaryDirectory(prefix="lvs-nat-zoo.")
         folder = Path(self._folder.name)
+        folder.chmod(0o755)  # whoever asks may be nobody, and has to see the authority
         self.authority = folder / tls.AUTHORITY
         if any(getattr(ANIMALS[name].den, "certificate", "") for name in self._names):
             tls.certify(folder)
