@@ -203,18 +203,20 @@ def keepalived_conf(pools: Sequence[Pool]) -> Iterator[str]:
     """Yield the lines of keepalived's configuration."""
     for name, pool in virtuals(pools):
         kind = KINDS[pool.kind]
-        checker = (kind.keepalived or "").replace("TIMEOUT", f"{pool.timeout:g}")
+        # One word to a line: of what follows on the same line it takes no notice.
+        checker = "\n".join(kind.keepalived or ()).replace("TIMEOUT", f"{pool.timeout:g}")
         yield f"virtual_server {name.replace(':', ' ')} {{"
         yield f"  delay_loop {pool.interval:g}\n  lb_algo rr\n  lb_kind NAT"
         yield f"  protocol {kind.protocol.upper()}\n  retry 1\n  delay_before_retry 1"
         for server in pool.servers:
-            yield f"  real_server {server.replace(':', ' ')} {{\n    weight 1\n    {checker}\n  }}"
+            yield f"  real_server {server.replace(':', ' ')} {{\nweight 1\n{checker}\n  }}"
         yield "}"
 
 
 def ldirectord_cf(pools: Sequence[Pool], folder: Path) -> Iterator[str]:
     """Yield the lines of ldirectord's configuration; it knows whole seconds only."""
-    yield f"checktimeout={max(1, round(pools[0].timeout))}"
+    patience = max(1, round(pools[0].timeout))
+    yield f"checktimeout={patience}\nnegotiatetimeout={patience}"
     yield f"checkinterval={max(1, round(pools[0].interval))}"
     yield f'supervised=yes\nquiescent=no\nautoreload=no\nlogfile="{folder}/ldirectord.log"'
     for name, pool in virtuals(pools):

@@ -28,14 +28,14 @@ class Pool:
 
 @dataclass(frozen=True)
 class Kind:
-    """One question: in lvs-nat.conf, as a checker of keepalived, as settings of ldirectord.
+    """One question: in lvs-nat.conf, a checker of keepalived, lines of ldirectord.cf.
 
     None is where a program has no check of this kind.  TIMEOUT stands for the time-out,
     AUTHORITY for the file of the zoo's certificate authority.
     """
 
     ours: Mapping[str, str]
-    keepalived: str | None = None
+    keepalived: tuple[str, ...] | None = None
     ldirectord: tuple[str, ...] | None = None
     protocol: str = "tcp"
 
@@ -44,8 +44,9 @@ def _hex(data: bytes) -> str:
     return " ".join(f"{byte:02x}" for byte in data)
 
 
-_TCP_CHECK = "TCP_CHECK { connect_timeout TIMEOUT }"
-_URL = f'url {{ path / status_code 200-299 regex "{http.TEXT}" }} connect_timeout TIMEOUT'
+_TIMEOUT = "connect_timeout TIMEOUT"
+_TCP_CHECK = ("TCP_CHECK {", _TIMEOUT, "}")
+_URL = ("url {", "path /", "status_code 200-299", f'regex "{http.TEXT}"', "}")
 _CONNECT = ("checktype=connect",)
 _NEGOTIATE = "checktype=negotiate"
 _PAGE = (_NEGOTIATE, 'request="/"', f'receive="{http.TEXT}"')
@@ -58,28 +59,28 @@ KINDS: Mapping[str, Kind] = {
     # The status alone: for what an HTTP check costs.
     "status": Kind(
         {"check": "http"},
-        "HTTP_GET { url { path / status_code 200 } connect_timeout TIMEOUT }",
+        ("HTTP_GET {", "url {", "path /", "status_code 200", "}", _TIMEOUT, "}"),
         ("service=http", _NEGOTIATE, 'request="/"'),
     ),
     "http": Kind(
         {"check": "http", "contains": f'"{http.TEXT}"'},
-        f"HTTP_GET {{ {_URL} }}",
+        ("HTTP_GET {", *_URL, _TIMEOUT, "}"),
         ("service=http", *_PAGE),
     ),
     "https": Kind(
         {"check": "https", "contains": f'"{http.TEXT}"', **_TLS},
-        f"SSL_GET {{ enable_sni virtualhost {tls.NAME} {_URL} }}",
+        ("SSL_GET {", "enable_sni", f"virtualhost {tls.NAME}", *_URL, _TIMEOUT, "}"),
         ("service=https", *_PAGE, f'virtualhost="{tls.NAME}"'),
     ),
     "tls": Kind({"check": "tls", **_TLS}),
     "smtp": Kind(
         {"check": "smtp"},
-        "SMTP_CHECK { connect_timeout TIMEOUT helo_name bench.example }",
+        ("SMTP_CHECK {", _TIMEOUT, "helo_name bench.example", "}"),
         ("service=smtp", _NEGOTIATE),
     ),
     "dns": Kind(
         {"check": "dns", "query": datagrams.NAME, "type": "A", "answer": str(datagrams.ADDRESS)},
-        f"DNS_CHECK {{ type A name {datagrams.NAME} connect_timeout TIMEOUT retry 1 }}",
+        ("DNS_CHECK {", "type A", f"name {datagrams.NAME}", _TIMEOUT, "}"),
         (
             "service=dns",
             _NEGOTIATE,
@@ -94,8 +95,13 @@ KINDS: Mapping[str, Kind] = {
             "send": f'"{datagrams.ASKED.decode()}"',
             "receive": f'"{datagrams.ANSWERED.decode()}"',
         },
-        f"UDP_CHECK {{ payload {_hex(datagrams.ASKED)} connect_timeout TIMEOUT"
-        f" require_reply {_hex(datagrams.ANSWERED)} }}",
+        (
+            "UDP_CHECK {",
+            f"payload {_hex(datagrams.ASKED)}",
+            f"require_reply {_hex(datagrams.ANSWERED)}",
+            _TIMEOUT,
+            "}",
+        ),
         None,
         "udp",
     ),
