@@ -92,7 +92,8 @@ def test_a_well_server_is_asked_at_once_and_then_once_in_every_interval(world):
     assert second - first <= 1.0
     assert [round(b - a, 2) for a, b in zip(times[1:], times[2:])] == [1.0] * (len(times) - 2)
     # Once told and confirmed it is none any more.
-    assert [news for *_, news in world.seen] == [place < 3 or not world.told for place in range(6)]
+    expected = [place < CHECK.fall or not world.told for place in range(len(world.seen))]
+    assert [news for *_, news in world.seen] == expected
 
 
 def test_what_settled_servers_answer_is_counted_until_it_is_told():
