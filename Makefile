@@ -23,7 +23,7 @@ help:
 	@echo 'make rpm           the packages, in build/rpm'
 	@echo 'make rpmlint       what rpmlint says of them'
 	@echo 'make boot          them installed, booted, crashed and removed, with systemd and with SysV init'
-	@echo 'make bench         how long the table takes, against ipvsadm'
+	@echo 'make bench         how fast and how cheap it is, against ipvsadm, keepalived, ldirectord'
 	@echo 'make clean         away with all that was made and downloaded'
 
 demo: $(READY)
@@ -68,8 +68,11 @@ test-pythons:
 	echo "== passed on Python$$found"
 
 bench: $(READY)
-	$(RUN) bench/table.py
+	$(RUN) -m bench.table
 	$(RUN) bench/startup.py
+	$(RUN) -m bench.checks
+	$(RUN) -m bench.hostile
+	$(RUN) -m bench.footprint
 
 rpm: $(READY)
 	@$(RUN) packaging/build.py
