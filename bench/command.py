@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import compileall
 import json
-import os
 import sys
 import tempfile
 from collections.abc import Callable, Iterable
@@ -66,9 +65,6 @@ def _here(measure: Measure, chosen: argparse.Namespace) -> list[Table]:
 
 def _there(module: str, seconds: float) -> list[Table]:
     """Have a guest do it and return what it found."""
-    # User-mode Linux is several processes that wait for one another at every system call and
-    # page fault.  How long that takes depends on where they run, by a factor of five.
-    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     compileall.compile_dir(ROOT / "lvs_nat", quiet=2)  # what a guest compiles is lost with it
     with tempfile.TemporaryDirectory(prefix="lvs-nat-bench.") as folder:
         file = Path(folder, "tables")

@@ -46,14 +46,18 @@ def lab(*words, env=None, **options):
 
 def leftovers(folder):
     """Return the processes and files of guests whose orders lie in *folder*."""
-    return [line for line in command_lines() if f"LAB={folder}/" in line] + os.listdir(folder)
+    return [line for line in command_lines().values() if f"LAB={folder}/" in line] + os.listdir(
+        folder
+    )
 
 
 def command_lines():
-    """Give the words of every process; ps is not on every machine."""
+    """Return the words of every process by its pid; ps is not on every machine."""
+    found = {}
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         with suppress(OSError):  # it has ended meanwhile
-            yield path.read_text(errors="replace").replace("\0", " ")
+            found[int(path.parent.name)] = path.read_text(errors="replace").replace("\0", " ")
+    return found
 
 
 @everywhere
@@ -130,6 +134,21 @@ def test_a_guest_that_dies_shows_its_console(tmp_path):
     assert "lab: the guest ended without an exit status; its console:" in done.stderr
     assert "Kernel panic - not syncing: sysrq triggered crash" in done.stderr
     assert leftovers(tmp_path) == []
+
+
+@pytest.mark.lab
+@pytest.mark.outside
+@no_uml
+def test_a_guest_stays_on_one_processor(tmp_path):
+    env = {**os.environ, "TMPDIR": str(tmp_path), "LVS_NAT_LAB_KERNEL": "uml"}
+    command = [*LAB, "-t", "60", "--", "sh", "-c", "echo up; sleep 60"]
+    with subprocess.Popen(command, cwd=ROOT, env=env, stdout=subprocess.PIPE, text=True) as runner:
+        assert runner.stdout.readline().rstrip() == "up"
+        guests = [pid for pid, line in command_lines().items() if f"LAB={tmp_path}/" in line]
+        found = [os.sched_getaffinity(pid) for pid in guests]
+        runner.terminate()
+
+    assert {len(processors) for processors in found} == {1}
 
 
 @pytest.mark.lab
