@@ -7,8 +7,9 @@ checks off, by an interpreter that finds what the packages put there and no more
 its price however small the table is, so one with two servers is timed as well.  Then both go
 over the same file again, and load changes one weight in a hundred.
 
-Exits 1 if a promise is broken: load takes at most a quarter of ipvsadm's time, and so does a
-whole start, and what the thousands add to one; nothing is written where nothing has changed.
+Exits 1 if a promise is broken: load takes at most a quarter of ipvsadm's time, and so does what
+the thousands add to a start; a whole start, which also raises the director and its prober and
+shows the table, takes less than ipvsadm alone; nothing is written where nothing has changed.
 
 Each begins in a network namespace of its own: the kernel keeps what was removed from a table
 for two minutes, and searches it for every destination that is added (ip_vs_ctl.c,
@@ -38,7 +39,7 @@ from bench import command
 from bench.figures import Promise, Table
 
 ROOT = Path(__file__).parent.parent
-PROMISE = 0.25  # of ipvsadm's time
+PROMISE, WHOLE = 0.25, 1.0  # of ipvsadm's time
 # The packages' /usr/sbin/lvs-nat, but for where they put what it needs.
 LAUNCHER = """
 import sys
@@ -79,7 +80,7 @@ def measure(options: Namespace) -> Iterator[Table]:
         promises=(
             Promise("load for ipvsadm's time", times["load"] / theirs, PROMISE),
             Promise("what thousands add to a start", added / theirs, PROMISE),
-            Promise("lvs-nat start for ipvsadm's time", start / theirs, PROMISE),
+            Promise("lvs-nat start for ipvsadm's time", start / theirs, WHOLE),
             Promise("writes where nothing has changed", max(writes), 0),
         ),
         bars="s",
