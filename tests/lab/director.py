@@ -6,6 +6,7 @@ from pathlib import Path
 from shlex import quote
 
 from lvs_nat.lab.topology import PRIVATE, Lab, until
+from tests.lab.syslog import SystemLog
 
 TREE = Path(__file__).parent.parent.parent
 RULES = Path("/etc/sysconfig/ipvsadm")
@@ -27,6 +28,7 @@ class Director:
 
     def __enter__(self):
         self.lab.__enter__()
+        self._log = SystemLog()
         Path("/run/lock/subsys").mkdir()
         RULES.write_text(self._rules)
         Path("/etc/lvs-nat/lvs-nat.conf").write_text(self._config)
@@ -43,6 +45,7 @@ class Director:
     def __exit__(self, *error):
         if error[0]:
             print("--- the director's log\n" + self.log())
+        self._log.close()
         self.lab.__exit__(*error)
 
     def service(self, action, check=True):
@@ -99,5 +102,5 @@ class Director:
         return until(lambda: (part in self.table()) is present, seconds, words)
 
     def log(self):
-        path = Path("/run/lvs-nat/log")
-        return path.read_text() if path.exists() else ""
+        """Return what has been sent to the system's log since the lab was set up."""
+        return self._log.text()
