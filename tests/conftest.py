@@ -4,7 +4,7 @@ import faulthandler
 import os
 import signal
 import sys
-from contextlib import nullcontext
+import time
 from pathlib import Path
 
 import pytest
@@ -15,7 +15,7 @@ from tests.guests import REPORTS, REQUIRED, Guests, Reporter
 
 LIMIT = 120  # seconds for a test without a mark of its own
 CAMPAIGN = 1800  # seconds for one that make fuzz tries thousands of times
-GRACE = 15  # seconds more until its process is killed
+GRACE = 5  # seconds more, or twice that, until its process is killed
 # The guests would compile every test anew.
 sys.dont_write_bytecode = False
 # What make fuzz takes; a finding is kept as an example of its test.
@@ -35,6 +35,7 @@ def pytest_addoption(parser):
 def pytest_configure(config):
     config.addinivalue_line("markers", "outside: a test of the lab that runs on this machine")
     config.addinivalue_line("markers", "limit(seconds): how long it may run, instead of 120 s")
+    config.pluginmanager.register(Limits())
     if os.environ.get(REPORTS):
         config.pluginmanager.register(Reporter(config, Path(os.environ[REPORTS])))
     elif not kernel.inside():
@@ -64,46 +65,66 @@ def limit(item):
     return mark.args[0] if mark else LIMIT
 
 
-def _within_its_limit(item):
-    seconds = limit(item)
+class Limits:
+    """Fails a test that takes too long, and kills its process if even that does not end it.
 
-    def late(number, frame):
-        pytest.fail(f"no end within {seconds} s")
+    The latter is wound up once for many tests: each time stops a thread and starts another.
+    """
 
-    before = signal.signal(signal.SIGALRM, late)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
-    try:
-        with _stacks() as file:
-            faulthandler.dump_traceback_later(seconds + GRACE, exit=True, file=file)
-            try:
-                return (yield)
-            finally:
-                faulthandler.cancel_dump_traceback_later()
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+    def __init__(self):
+        # The last words of a process that has to be killed.
+        folder = os.environ.get(REPORTS)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+        self._stacks = os.open(Path(folder, "stack"), flags, 0o644) if folder else os.dup(2)
+        self._end = 0.0
 
+    def _within(self, item):
+        seconds = limit(item)
 
-def _stacks():
-    """Return the file for the last words of a process that has to be killed."""
-    if os.environ.get(REPORTS):
-        return Path(os.environ[REPORTS], "stack").open("w")
-    return nullcontext(sys.__stderr__)
+        def late(number, frame):
+            pytest.fail(f"no end within {seconds} s")
 
+        self._wind_up(seconds)
+        before = signal.signal(signal.SIGALRM, late)
+        signal.setitimer(signal.ITIMER_REAL, seconds)
+        try:
+            return (yield)
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, before)
 
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_setup(item):
-    return (yield from _within_its_limit(item))
+    def _wind_up(self, seconds):
+        left = self._end - time.monotonic()
+        if not seconds + GRACE <= left <= seconds + 2 * GRACE:
+            faulthandler.dump_traceback_later(seconds + 2 * GRACE, exit=True, file=self._stacks)
+            self._end = time.monotonic() + seconds + 2 * GRACE
 
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_setup(self, item):
+        return (yield from self._within(item))
 
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_call(item):
-    return (yield from _within_its_limit(item))
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_call(self, item):
+        return (yield from self._within(item))
 
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_teardown(self, item):
+        return (yield from self._within(item))
 
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_teardown(item):
-    return (yield from _within_its_limit(item))
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_protocol(self, item):
+        if remote(item) and not kernel.inside():  # its guest is wound up for it
+            self._let_go()
+
+    def pytest_exception_interact(self):
+        self._let_go()  # as pytest does, for those who debug
+
+    def pytest_sessionfinish(self):
+        self._let_go()
+
+    def _let_go(self):
+        faulthandler.cancel_dump_traceback_later()
+        self._end = 0.0
 
 
 class Census:

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parent.parent
 pytestmark = [pytest.mark.lab, pytest.mark.outside]
 
 SUITE = """
-import os, time
+import os, signal, time
 from pathlib import Path
 import pytest
 
@@ -36,6 +36,11 @@ def test_has_no_fixture(broken): pass
 @kernel
 @pytest.mark.limit(2)
 def test_hangs(): time.sleep(60)
+@kernel
+@pytest.mark.limit(2)
+def test_hangs_deaf():
+    signal.signal(signal.SIGALRM, signal.SIG_IGN)
+    time.sleep(60)
 @kernel
 def test_kills_the_kernel():
     Path("/proc/sysrq-trigger").write_text("c")
@@ -89,6 +94,7 @@ def test_each_ends_as_it_would_at_home_and_only_the_guilty_suffers(suite):
         "is_expected_to_fail": "XFAIL",
         "has_no_fixture": "ERROR",
         "hangs": "FAILED",
+        "hangs_deaf": "FAILED",
         "kills_the_kernel": "FAILED",
         "goes_on[a]": "PASSED",
         "goes_on[b]": "FAILED",
@@ -98,6 +104,7 @@ def test_each_ends_as_it_would_at_home_and_only_the_guilty_suffers(suite):
         "SKIPPED [1] tests/test_it.py:15: the reason",
         "OSError: no fixture",
         "no end within 2 s",
+        "Timeout (0:00:12)!",
         "Kernel panic - not syncing: sysrq triggered crash",
     ):
         assert words in text
