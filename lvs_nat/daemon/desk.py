@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any, Union
 
 from lvs_nat.daemon.loop import Loop
+from lvs_nat.daemon.wishing import WISHES
 from lvs_nat.errors import LvsNatError, NotPrivileged
 from lvs_nat.system.control import Control, Conversation
 
@@ -45,6 +46,15 @@ class Later:
 
 
 Verb = Callable[[dict[str, Any]], Union[Answer, Later]]
+
+# The commands that other verbs are part of, for who is told that he may not.
+COMMANDS: Mapping[str, str] = {
+    "weigh": "weight",
+    "connections": "drain",
+    "running": "save",
+    "saved": "save",
+    "judge": "reload",
+}
 
 # What a client may take to send its request and to read its answer, in seconds.
 PATIENCE = 5.0
@@ -169,12 +179,12 @@ class Desk:
             return self._open[verb](request)
         if verb in self._operators:
             if not self._operates(client):
-                raise NotPrivileged(f"only root and the group {ADMINS} may {verb}")
+                raise NotPrivileged(f"only root and the group {ADMINS} may {_typed(request)}")
             return self._operators[verb](request)
         if verb not in self._privileged:
             raise LvsNatError(f"this director does not know {verb!r}")
         if client.uid not in self._trusted:
-            raise NotPrivileged(f"only root may {verb}")
+            raise NotPrivileged(f"only root may {_typed(request)}")
         return self._privileged[verb](request)
 
     def _flush(self, fd: int) -> None:
@@ -190,3 +200,9 @@ class Desk:
         client = self._clients.pop(fd, None)
         if client:
             client.close()
+
+
+def _typed(request: dict[str, Any]) -> str:
+    """Return the command that an operator has typed to ask this."""
+    verb, wish = request["verb"], request.get("wish")
+    return str(wish) if verb == "wish" and str(wish) in WISHES else COMMANDS.get(verb, verb)

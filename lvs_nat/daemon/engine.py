@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import heapq
-import math
 import select
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from typing import Any
 
-from lvs_nat.checks.kind import NOTHING_LENT, Answer, Batch, Lent, unasked
+from lvs_nat.checks.kind import NOTHING_LENT, Answer, Batch, Lent
 from lvs_nat.core import schedule
 from lvs_nat.core.health import Outcome
 from lvs_nat.core.setup import Target
+from lvs_nat.daemon.agenda import Agenda
+from lvs_nat.daemon.mishaps import Mishaps
 from lvs_nat.daemon.probe import Probe
 from lvs_nat.daemon.sentinels import Sentinels
-from lvs_nat.daemon.sharing import Sharing
+from lvs_nat.daemon.sharing import LOAD, Load, Sharing
 from lvs_nat.model import Endpoint
 
-# Whatever is due within one slot (seconds) is seen to in one turn.
-SLOT = 0.01
 # A turn that comes later than this (seconds) was kept from running: deadlines that passed
 # meanwhile say nothing about the servers.
 LATE = 0.05
@@ -37,7 +36,7 @@ class Engine:
     ended is called with each probe that has a verdict, and whether that is news: the target
     was not settled before it, or is not after it.  room is how many questions may be under
     way at once.  worst_lag is the worst lateness of a turn in seconds; its owner may set it
-    back to 0.
+    back to 0.  mishaps hears of faults in a check's own code, which end that probe alone.
     """
 
     def __init__(
@@ -46,6 +45,8 @@ class Engine:
         room: int,
         clock: Callable[[], float] = time.monotonic,
         lent: Lent = NOTHING_LENT,
+        mishaps: Mishaps | None = None,
+        load: Load = LOAD,
     ) -> None:
         self.worst_lag = 0.0
         self.room = room
@@ -59,12 +60,14 @@ class Engine:
         # Who is to be asked in one go, and how many have been and not answered yet.
         self._due: dict[Batch, list[Probe]] = {}
         self._batched = 0
-        # Slots of time: what is to be looked at in each, and a heap of those that exist.
-        self._slots: dict[int, list[Probe]] = {}
-        self._next: list[int] = []
+        self._agenda = Agenda()
+        self._look_at = self._agenda.look_at
         self._poll = select.epoll()
         self._sentinels = Sentinels(self._poll, room, self.hasten_all)
-        self._sharing = Sharing(lent, self._poll, self.hasten, self._answered)
+        self._mishaps = mishaps or Mishaps()
+        self._sharing = Sharing(
+            lent, self._poll, self.hasten, self._answered, self._fail_together, load
+        )
 
     @property
     def in_flight(self) -> int:
@@ -94,7 +97,7 @@ class Engine:
                 probe.number = number
         places = {target: number for number, target in enumerate(targets)}
         for order, target in enumerate(new):
-            self._targets[target] = probe = Probe(target, self._sharing.kind)
+            self._targets[target] = probe = Probe(target, self._sharing.kind, self._mishaps)
             probe.number = places[target]
             self._look_at(probe, now + schedule.first(order, len(new), target.check))
         for target, probe in before.items():
@@ -145,23 +148,14 @@ class Engine:
 
         Returns the events of descriptors that are not a probe's.
         """
-        self._skip_answered()
-        until = self._next[0] * SLOT if self._next else math.inf
-        wait = min(max(0.0, until - self._clock()), longest)
+        self._agenda.skip_answered()
+        wait = min(max(0.0, self._agenda.soonest - self._clock()), longest)
         ready = self._poll.poll(wait, ANSWERS)
         now = self._clock()
         others = self._answers(ready, now)
         if len(ready) < ANSWERS:
             self._pass_time(now, others)
         return others
-
-    def _skip_answered(self) -> None:
-        """Forget slots that hold nothing but deadlines of questions that were answered."""
-        while self._next:
-            slot = self._next[0]
-            if any(probe.wake == slot for probe in self._slots[slot]):
-                return
-            del self._slots[heapq.heappop(self._next)]
 
     def _answers(self, ready: list[tuple[int, int]], now: float) -> list[tuple[int, int]]:
         others = []
@@ -178,36 +172,22 @@ class Engine:
 
     def _pass_time(self, now: float, others: list[tuple[int, int]]) -> None:
         """See to all slots up to *now*; nothing is overdue of which the answer was not read."""
-        lag = now - self._next[0] * SLOT if self._next else 0.0
+        lag = now - self._agenda.soonest
         self.worst_lag = max(self.worst_lag, lag)
         if late := lag > LATE:
             # The machine may have stood still between the poll and the look at the clock.
             others += self._answers(self._poll.poll(0, len(self._asking) + ANSWERS), now)
-        slot = int(now / SLOT)
-        while self._next and self._next[0] <= slot:
-            current = heapq.heappop(self._next)
-            for probe in self._slots.pop(current):
-                if probe.wake != current:
-                    continue  # its answer came first
-                if probe.asking is not None:
-                    self._overdue(probe, now, late)
-                else:
-                    self._begin(probe, now)
+        for probe in self._agenda.due(now):
+            if probe.asking is not None:
+                self._overdue(probe, now, late)
+            else:
+                self._begin(probe, now)
         while self._waiting and not self._full():
             probe = self._waiting.popleft()
             if probe.wake == 0:
                 self._begin(probe, now)
         if self._due:
             self._ask_together()
-
-    def _look_at(self, probe: Probe, when: float) -> None:
-        probe.due = when
-        probe.wake = slot = int(when / SLOT) + 1
-        try:
-            self._slots[slot].append(probe)
-        except KeyError:
-            self._slots[slot] = [probe]
-            heapq.heappush(self._next, slot)
 
     def _begin(self, probe: Probe, now: float) -> None:
         if probe.kind is None and (cannot := probe.prepare()):
@@ -224,8 +204,8 @@ class Engine:
         probe.began = self._clock()
         try:
             asking = probe.start(probe.where)
-        except OSError as error:
-            asking = unasked(error.errno or 0)
+        except Exception as error:
+            asking = self._mishaps.answer(error)
         if type(asking) is Answer:
             self._end(probe, asking, self._clock(), now)
             return
@@ -251,8 +231,21 @@ class Engine:
                 patience = probe.check.timeout if probe.settled else probe.patience
                 self._look_at(probe, began + patience)
             self._batched += len(probes)
-            answers = batch.ask([(probe.where, probe) for probe in probes])
-            self._answered(answers, self._clock())
+            try:
+                answers = batch.ask([(probe.where, probe) for probe in probes])
+            except Exception as error:
+                self._fail_together(batch, error, self._clock())
+            else:
+                self._answered(answers, self._clock())
+
+    def _fail_together(self, batch: Batch, error: Exception, now: float) -> None:
+        """End all questions of a batch that has failed: whose fault it was, nobody knows."""
+        answer = self._mishaps.answer(error)
+        asked = [probe for probe in self._targets.values() if probe.asking is batch]
+        for probe in asked:
+            with suppress(Exception):  # it may not have come to note this one
+                batch.forget(probe.where)
+        self._answered([(probe, answer) for probe in asked], now)
 
     def _answered(self, answers: Iterable[tuple[Any, Answer]], now: float) -> None:
         for probe, answer in answers:
@@ -264,8 +257,8 @@ class Engine:
         asking = probe.asking
         try:
             answer = probe.proceed(asking, events)
-        except OSError as error:
-            answer = unasked(error.errno or 0)
+        except Exception as error:
+            answer = self._mishaps.answer(error)
         if answer is None:
             if probe.steps and asking.events != probe.events:
                 probe.events = asking.events
@@ -280,7 +273,7 @@ class Engine:
             self._wait_for(probe, answer)
 
     def _overdue(self, probe: Probe, now: float, late: bool) -> None:
-        answer = probe.kind.overdue(probe.asking) if probe.kind.overdue else None
+        answer = probe.overdue()
         self._give_up(probe)
         if late and not probe.again:
             probe.again = True

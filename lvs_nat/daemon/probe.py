@@ -11,6 +11,7 @@ from lvs_nat.core import schedule
 from lvs_nat.core.health import Outcome, Verdict, Weight
 from lvs_nat.core.questions import CheckKind
 from lvs_nat.core.setup import Target
+from lvs_nat.daemon.mishaps import Mishaps
 
 
 class Probe:
@@ -24,16 +25,17 @@ class Probe:
     """
 
     __slots__ = (
-        "_load", "again", "answer", "asking", "batch", "began", "check", "due", "events", "kind",
-        "latency", "number", "outcome", "pace", "phase", "proceed", "round_trip", "sentinel",
-        "settled", "start", "steps", "suspected", "suspected_at", "target", "times", "told",
-        "told_at", "verdicts", "wake", "weight", "where", "words",
+        "_load", "_mishaps", "again", "answer", "asking", "batch", "began", "check", "due",
+        "events", "kind", "latency", "number", "outcome", "pace", "phase", "proceed", "round_trip",
+        "sentinel", "settled", "start", "steps", "suspected", "suspected_at", "target", "times",
+        "told", "told_at", "verdicts", "wake", "weight", "where", "words",
     )  # fmt: skip
 
-    def __init__(self, target: Target, load: Callable[[CheckKind], Kind]) -> None:
+    def __init__(self, target: Target, load: Callable[[CheckKind], Kind], mishaps: Mishaps) -> None:
         self.target = target
         self.check = target.check
         self._load = load
+        self._mishaps = mishaps
         self.kind: Any = None
         self.batch: Batch | None = None
         self.where: Any = None
@@ -69,9 +71,18 @@ class Probe:
             self.sentinel = kind.sentinel(self.where) if kind.sentinel else None
         except (ImportError, OSError, ValueError) as error:
             return Answer(Outcome.UNKNOWN, f"this director cannot ask: {error}")
+        except Exception as error:
+            return self._mishaps.answer(error)
         self.kind, self.batch = kind, kind.batch
         self.start, self.proceed, self.steps = kind.start, kind.proceed, kind.steps
         return None
+
+    def overdue(self) -> Answer | None:
+        """Return what it means that the deadline has passed, None for silence."""
+        try:
+            return self.kind.overdue(self.asking) if self.kind.overdue else None
+        except Exception as error:
+            return self._mishaps.answer(error)
 
     def settle(self, answer: Answer, news: bool) -> None:
         """Take note of the answer that has been judged, and whether that was news."""

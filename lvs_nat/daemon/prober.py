@@ -16,6 +16,7 @@ from lvs_nat.checks.kind import NOTHING_LENT, Lent
 from lvs_nat.core import orders, wire
 from lvs_nat.core.setup import Target
 from lvs_nat.daemon.engine import Engine
+from lvs_nat.daemon.mishaps import Mishaps
 from lvs_nat.daemon.probe import Probe
 
 # The spawner hears from a prober that is well this often (seconds).
@@ -61,7 +62,8 @@ class Prober:
     def __init__(self, line: socket.socket, beat: int, lent: Lent = NOTHING_LENT) -> None:
         self._line = line
         self._beat = beat
-        self._engine = Engine(self._ended, _room(), lent=lent)
+        mishaps = Mishaps(lambda words: self.say(wire.pack_trouble(words)))
+        self._engine = Engine(self._ended, _room(), lent=lent, mishaps=mishaps)
         self._generation = 0
         self._hearing = orders.Hearing()
         self._asked: Sequence[Target] = ()

@@ -13,20 +13,33 @@ from lvs_nat.core.setup import Target
 
 Hasten = Callable[[Iterable[Target]], None]
 Answered = Callable[[Iterable["tuple[Any, Answer]"], float], None]
+Failed = Callable[[Batch, Exception, float], None]
+Load = Callable[[CheckKind, Lent], Kind]
+LOAD: Load = kinds.load
 
 
 class Sharing:
     """Kinds as they are first asked for; what they share is polled by *poll* from then on.
 
     hasten is called with the targets that a kind's watch names, answered with what its batch
-    has heard, and when.
+    has heard, and when; failed with a batch that cannot hear for a fault of its own.
     """
 
-    def __init__(self, lent: Lent, poll: select.epoll, hasten: Hasten, answered: Answered) -> None:
+    def __init__(
+        self,
+        lent: Lent,
+        poll: select.epoll,
+        hasten: Hasten,
+        answered: Answered,
+        failed: Failed,
+        load: Load = LOAD,
+    ) -> None:
         self._lent = lent
         self._poll = poll
         self._hasten = hasten
         self._answered = answered
+        self._failed = failed
+        self._load = load
         self._kinds: dict[CheckKind, Kind] = {}
         self._watches: dict[int, Watch] = {}
         self._batches: dict[int, Batch] = {}
@@ -35,7 +48,7 @@ class Sharing:
         """Return how questions of a kind are asked; raise ImportError without its library."""
         found = self._kinds.get(word)
         if found is None:
-            self._kinds[word] = found = kinds.load(word, self._lent)
+            self._kinds[word] = found = self._load(word, self._lent)
             watched = {found.watch.fileno(): found.watch} if found.watch else {}
             batched = dict.fromkeys(found.batch.filenos(), found.batch) if found.batch else {}
             for fd in (*watched, *batched):
@@ -48,7 +61,12 @@ class Sharing:
     def sees_to(self, fd: int, now: float) -> bool:
         """See to input of a descriptor that is shared; say whether it is."""
         if fd in self._batches:
-            self._answered(self._batches[fd].answers(fd), now)
+            try:
+                answers = self._batches[fd].answers(fd)
+            except Exception as error:
+                self._failed(self._batches[fd], error, now)
+            else:
+                self._answered(answers, now)
         elif fd in self._watches:
             self._hasten(self._watches[fd].stirred())
         else:

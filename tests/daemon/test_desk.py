@@ -22,12 +22,13 @@ class Desktop:
         self.path = path
         self.people = people
         self.verbs = {}
+        self.operators = {"change": lambda request: {}}
 
     def while_serving(self, client):
         loop = Loop()
-        change, end = {"change": lambda request: {}}, {"end": lambda request: {}}
+        end = {"end": lambda request: {}}
         verbs = {**VERBS, **self.verbs}
-        desk = Desk(Control(self.path), loop, verbs, change, end, **self.people)
+        desk = Desk(Control(self.path), loop, verbs, self.operators, end, **self.people)
         with ThreadPoolExecutor(1) as thread:
             answer = thread.submit(client, self.path)
 
@@ -159,6 +160,29 @@ def test_who_may_not_is_told_who_may(strangers_desk):
         "only root and the group lvs-admin may change",
         "only root may end",
     ]
+
+
+@pytest.mark.parametrize(
+    "verb, more, command",
+    [
+        ("wish", {"wish": "drain"}, "drain"),
+        ("wish", {"wish": "enable"}, "enable"),
+        ("wish", {"wish": ["drain"]}, "wish"),
+        ("wish", {"wish": "\033[2J"}, "wish"),
+        ("weigh", {}, "weight"),
+        ("connections", {}, "drain"),
+        ("running", {}, "save"),
+        ("judge", {}, "reload"),
+        ("reload", {}, "reload"),
+    ],
+)
+def test_who_may_not_is_told_so_of_the_command_that_he_typed(tmp_path, verb, more, command):
+    desk = Desktop(tmp_path / "control", trusted=())
+    desk.operators = {verb: lambda _: {}}
+    with pytest.raises(LvsNatError) as caught:
+        desk.while_serving(lambda path: ask(path, verb, **more))
+
+    assert str(caught.value) == f"only root and the group lvs-admin may {command}"
 
 
 @pytest.mark.parametrize("words", [("answer", "wait"), ("wait", "answer")], ids=str)

@@ -1,16 +1,22 @@
 """The engine on a clock that is moved by hand, its probes on real sockets of loopback."""
 
+import os
 import socket
 from collections import Counter
 from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
 
+from lvs_nat.checks import tcp
+from lvs_nat.checks.kind import Kind
 from lvs_nat.core.health import Outcome
-from lvs_nat.core.questions import Idle, Tls
+from lvs_nat.core.questions import CheckKind, Connect, Idle, Tls
 from lvs_nat.core.schedule import CONFIRM, SHORTEST
 from lvs_nat.core.setup import Check, Target
-from lvs_nat.daemon.engine import LATE, SLOT, Engine
+from lvs_nat.daemon.agenda import SLOT
+from lvs_nat.daemon.engine import LATE, Engine
+from lvs_nat.daemon.mishaps import Mishaps
 from tests.builders import at
 
 CHECK = Check(interval=1.0, timeout=0.8, fast=0.2, fall=3, rise=2)
@@ -20,13 +26,13 @@ TRIP = 0.001  # how long answers take here
 class World:
     """An engine, and all that it said; whether somebody takes note of that: told."""
 
-    def __init__(self, room=10_000, told=False):
+    def __init__(self, room=10_000, told=False, **more):
         self.now = 1000.0015  # never on the edge of a slot
         self.seen = []
         self.words = []
         self.latencies = []
         self.told = told
-        self.engine = Engine(self._ended, room, lambda: self.now)
+        self.engine = Engine(self._ended, room, lambda: self.now, **more)
 
     def __enter__(self):
         return self
@@ -369,3 +375,75 @@ def test_what_cannot_be_asked_is_our_own_fault_and_tried_again_each_time(tmp_pat
     assert world.outcomes(target)[0] is Outcome.UNKNOWN
     assert world.outcomes(target)[-1] is Outcome.SILENT  # it has been asked
     assert min(world.latencies) >= 0.0
+
+
+def stumble(*_):
+    raise ZeroDivisionError("of ours")
+
+
+class Stumbling:
+    """A batch that does not come to the end of what *ask* or *answers* it is to do."""
+
+    def __init__(self, fd, ask=stumble, answers=stumble):
+        self.fd = fd
+        self.ask = ask
+        self.answers = answers
+
+    def filenos(self):
+        return (self.fd,)
+
+    def forget(self, _):
+        stumble()
+
+    def close(self):
+        pass
+
+
+def a_batch_that(**does):
+    reading, writing = os.pipe()
+    os.write(writing, b"an answer")
+    return Kind(lambda target: target, stumble, stumble, batch=Stumbling(reading, **does))
+
+
+GOOD = tcp.KIND
+FAULTY = {
+    "prepare": GOOD._replace(prepare=stumble),
+    "start": GOOD._replace(start=stumble),
+    "proceed": GOOD._replace(proceed=stumble),
+    "overdue": GOOD._replace(overdue=stumble, proceed=lambda *_: None),
+    "ask": a_batch_that(),
+    "answers": a_batch_that(ask=lambda _: []),
+}
+
+
+@pytest.mark.parametrize("step", FAULTY)
+def test_a_fault_of_one_check_is_an_unknown_of_it_told_once_and_the_others_are_asked_on(step):
+    told = []
+    kinds = {CheckKind.TCP: GOOD, CheckKind.CONNECT: FAULTY[step]}
+    mishaps = Mishaps(lambda words: told.append(words) or True)
+    check = replace(CHECK, question=Connect())
+    more = {"load": lambda kind, _: kinds[kind], "mishaps": mishaps}
+    with serving() as well, serving(check=check) as faulty, World(**more) as world:
+        world.engine.ask([faulty, well])
+        world.wait(3.5)
+
+    assert set(world.outcomes(well)) == {Outcome.PASS}
+    assert len(world.outcomes(well)) >= 4
+    assert set(world.outcomes(faulty)) == {Outcome.UNKNOWN}
+    assert len(world.outcomes(faulty)) >= 3
+    assert [words.partition(", line")[0] for words in told] == [
+        "a check failed, please report it: ZeroDivisionError in stumble"
+    ]
+    assert any(words.endswith(": of ours") for words in world.words)
+
+
+def test_a_fault_that_could_not_be_told_is_told_the_next_time():
+    told = []
+    mishaps = Mishaps(lambda words: told.append(words) or len(told) > 1)
+    for _ in range(4):
+        try:
+            stumble()
+        except ZeroDivisionError as error:
+            mishaps.answer(error)
+
+    assert len(told) == 2
