@@ -26,15 +26,15 @@ _HOST = re.compile(r"(?=.{1,253}\Z)[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_.])?",
 class Names(Protocol):
     """What a caller lends, so that rules may name hosts and ports; both raise ValueError."""
 
-    def address(self, host: str) -> IPv4Address:
-        """Return the first IPv4 address of *host*."""
+    def address(self, host: str, say: Say) -> IPv4Address:
+        """Return the IPv4 address of *host*; say takes a warning about it."""
 
     def port(self, service: str, transport: Transport) -> int:
         """Return the number of a port as /etc/services has it."""
 
 
 class _NoNames:
-    def address(self, host: str) -> IPv4Address:
+    def address(self, host: str, say: Say) -> IPv4Address:
         raise ValueError(f"{host} is a name, which nobody looks up here: write its address")
 
     def port(self, service: str, transport: Transport) -> int:
@@ -116,7 +116,7 @@ class Places:
             return ipv4(host, self._say)
         if host not in self._known:
             try:
-                self._known[host] = self._names.address(host)
+                self._known[host] = self._names.address(host, self._say)
             except ValueError as error:
                 self._known[host] = error
         known = self._known[host]

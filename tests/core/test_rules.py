@@ -54,7 +54,7 @@ class Hosts:
     def __init__(self):
         self.asked = []
 
-    def address(self, host):
+    def address(self, host, say):
         self.asked.append(host)
         if host not in self.addresses:
             raise ValueError(f"there is no host {host}")

@@ -299,7 +299,7 @@ def test_an_example_of_rules_is_understood_without_a_warning(text):
 class Names:
     """Names for the rules: every port name is 80."""
 
-    def address(self, host):
+    def address(self, host, say):
         raise ValueError(host)
 
     def port(self, service, transport):

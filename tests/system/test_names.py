@@ -1,3 +1,4 @@
+import os
 import select
 import socket
 import threading
@@ -8,33 +9,47 @@ from pathlib import Path
 import pytest
 
 from lvs_nat.model import Transport
-from lvs_nat.system.names import Names
+from lvs_nat.system.names import PAUSE, Found, Known, Names, Query
 
 KNOWN = {"lvs01": "192.168.122.10", "lvs02": "192.168.122.20"}
+LATER = (socket.EAI_AGAIN, "Temporary failure in name resolution")
+# As they were at the beginning of 1970, where the tests run.
+BEFORE = Known(IPv4Address("192.168.122.30"), 0.0)
 
 
 def known(host):
     if host == "hangs":
         select.select([], [], [], 60)
+    if host == "later":
+        raise socket.gaierror(*LATER)
     if host not in KNOWN:
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
-    return KNOWN[host]
+    return [KNOWN[host]]
+
+
+def silently(words):
+    raise AssertionError(words)
+
+
+def address(names, host):
+    """Return the address of *host*, of which nothing else is to be said."""
+    return names.address(host, silently)
 
 
 def complaint(names, host):
     with pytest.raises(ValueError) as caught:  # noqa: PT011
-        names.address(host)
+        address(names, host)
     return str(caught.value)
 
 
 def test_a_host_has_its_address():
     names = Names(resolve=known)
 
-    assert [names.address(host) for host in KNOWN] == list(map(IPv4Address, KNOWN.values()))
+    assert [address(names, host) for host in KNOWN] == list(map(IPv4Address, KNOWN.values()))
 
 
 def test_the_machine_knows_itself():
-    assert Names().address("localhost") == IPv4Address("127.0.0.1")
+    assert address(Names(), "localhost") == IPv4Address("127.0.0.1")
 
 
 @pytest.mark.parametrize("host", ["a..b", "x" * 64, "", "-", "\0", "\udcff"])
@@ -64,10 +79,120 @@ def test_a_dead_resolver_costs_all_names_together_no_more_than_the_budget():
 
 def test_what_is_known_already_is_answered_after_the_budget_is_spent():
     names = Names(budget=0.2, resolve=known)
-    names.address("lvs01")
+    address(names, "lvs01")
     complaint(names, "hangs")
 
-    assert names.address("lvs01") == IPv4Address(KNOWN["lvs01"])
+    assert address(names, "lvs01") == IPv4Address(KNOWN["lvs01"])
+
+
+@pytest.mark.parametrize(
+    "host, why",
+    [
+        ("later", "later has no IPv4 address (Temporary failure in name resolution)"),
+        ("gone", "gone has no IPv4 address (Name or service not known)"),
+        ("hangs", "hangs was not resolved within 0.2 s, which all names have together"),
+    ],
+)
+def test_a_host_that_cannot_be_looked_up_has_its_last_good_address_and_that_is_said(host, why):
+    said = []
+    names = Names(budget=0.2, resolve=known, known={host: BEFORE})
+
+    assert names.address(host, said.append) == BEFORE.address
+    assert said == [f"{why}: {BEFORE}, is used"]
+    assert names.found == {host: BEFORE._replace(old=True)}
+
+
+def test_what_is_found_out_is_the_last_good_address_from_now_on():
+    names = Names(resolve=known, known={"lvs01": BEFORE._replace(old=True), "lvs04": BEFORE})
+    began = time.time()
+    address(names, "lvs01")
+
+    [(host, found)] = names.found.items()
+    assert (host, found.address, found.old) == ("lvs01", IPv4Address(KNOWN["lvs01"]), False)
+    assert found.found >= began
+
+
+@pytest.mark.parametrize(
+    "before, now", [("10.0.0.2", "10.0.0.2"), ("10.0.0.3", "10.0.0.1"), (None, "10.0.0.1")]
+)
+def test_of_several_addresses_a_host_keeps_the_one_it_had(before, now):
+    has = {"rotating": Known(IPv4Address(before), 0.0)} if before else {}
+    names = Names(resolve=lambda _: ["10.0.0.1", "10.0.0.2"], known=has)
+
+    assert address(names, "rotating") == IPv4Address(now)
+
+
+def test_a_resolver_that_cannot_say_yet_is_asked_again_where_there_is_patience(tmp_path):
+    tries, told = tmp_path / "tries", []
+
+    def third_time(host):
+        with tries.open("a") as file:
+            file.write(f"{host}\n")
+        return known("later" if len(tries.read_text().splitlines()) < 3 else host)
+
+    names = Names(resolve=third_time, patience=30.0, tell=told.append)
+    began = time.monotonic()
+
+    assert address(names, "lvs01") == IPv4Address(KNOWN["lvs01"])
+    assert address(names, "lvs02") == IPv4Address(KNOWN["lvs02"])
+    assert told == [f"waiting up to 30 s for the resolver: lvs01: {LATER[1]}"]
+    assert 2 * PAUSE <= time.monotonic() - began < 20.0
+
+
+@pytest.mark.parametrize("host", ["gone", "later"])
+def test_no_resolver_is_waited_for_in_vain(host):
+    """What it is sure of holds; what it may say later matters only without another address."""
+    told, said = [], []
+    names = Names(resolve=known, patience=30.0, tell=told.append, known={"later": BEFORE})
+    began = time.monotonic()
+    if host == "gone":
+        complaint(names, host)
+    else:
+        names.address(host, said.append)
+
+    assert told == []
+    assert time.monotonic() - began < 15.0
+
+
+def test_a_resolver_that_says_nothing_is_waited_for_no_longer_than_there_is_patience():
+    told = []
+    names = Names(budget=0.1, resolve=known, patience=1.2, tell=told.append)
+    began = time.monotonic()
+
+    assert complaint(names, "hangs").startswith("hangs was not resolved within 1.2 s")
+    assert complaint(names, "lvs01").startswith("lvs01 was not resolved within 1.2 s")
+    assert told == ["waiting up to 1.2 s for the resolver: hangs: no answer yet"]
+    assert 1.2 <= time.monotonic() - began < 10.0
+
+
+def test_one_query_looks_up_many_names_and_tells_what_it_has_when_it_hangs():
+    query = Query(["lvs01", "gone", "later", "hangs", "lvs02"], known)
+    until = time.monotonic() + 10.0
+    while len(query.answers()) < 3 and time.monotonic() < until:
+        select.select([query], [], [], 0.1)
+        assert not query.hear()
+    answers = query.answers()
+    query.close()
+
+    assert answers == {
+        "lvs01": Found((KNOWN["lvs01"],), "no answer"),
+        "gone": Found((), "Name or service not known"),
+        "later": Found((), LATER[1], passing=True),
+    }
+
+
+def test_who_looks_up_holds_nothing_of_who_asks(tmp_path):
+    def held(_):
+        return [it for it in os.listdir("/proc/self/fd") if int(it) > 2]
+
+    with (tmp_path / "lock").open("w"):
+        query = Query(["lvs01"], held)
+        assert query.wait(10.0)
+        query.close()
+
+    [found] = query.answers().values()
+    # Its end of the pipe, and the descriptor that lists them.
+    assert len(found.addresses) == 2
 
 
 def test_no_child_is_left():
@@ -75,7 +200,7 @@ def test_no_child_is_left():
     before = children.read_text()
     names = Names(budget=0.2, resolve=known)
 
-    names.address("lvs01")
+    address(names, "lvs01")
     complaint(names, "hangs")
 
     assert children.read_text() == before
