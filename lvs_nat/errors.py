@@ -63,6 +63,12 @@ class NotInstalled(LvsNatError):
     exit_code = 5
 
 
+class Contested(LvsNatError):
+    """Other programs write to the same table, as this machine is configured."""
+
+    exit_code = 6
+
+
 class NotRunning(LvsNatError):
     """No director answers on the control socket."""
 

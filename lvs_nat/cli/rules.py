@@ -10,6 +10,7 @@ from lvs_nat.cli.machine import Machine
 from lvs_nat.cli.options import paths
 from lvs_nat.core import rules
 from lvs_nat.core.spelling import spell
+from lvs_nat.daemon.naming import known
 from lvs_nat.daemon.saved import read_rules
 from lvs_nat.system import files
 from lvs_nat.system.names import Names
@@ -28,7 +29,7 @@ def run(args: argparse.Namespace, machine: Machine) -> int:
     else:
         where = Path(args.file) if args.file else paths(args).rules
         path, text = str(where), read_rules(where)
-    parsed = rules.parse(text, path, Names())
+    parsed = rules.parse(text, path, Names(known=known(paths(args).addresses)))
     for warning in parsed.warnings:
         machine.warn(f"warning: {warning}")
     if parsed.ruleset != type(parsed.ruleset)():

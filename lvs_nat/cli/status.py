@@ -63,8 +63,10 @@ def text(found: dict[str, Any], colour: bool = False, checks: bool = False) -> s
     since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(found["since"]))
     counts = Counts(**found["counts"])
     lines = [f"lvs-nat (pid {found['pid']}) is running since {since}: {counts}"]
-    lines += [f"! {words}" for words in (*found["refusals"], *found.get("quarrels", ()))]
-    if found.get("problems"):  # a director of an older version has none
+    # A director of an older version has not all of these.
+    alarms = (*found["refusals"], *found.get("quarrels", ()), *found.get("names", ()))
+    lines += [f"! {words}" for words in alarms]
+    if found.get("problems"):
         lines.append("! the files cannot be used; what ran before goes on:")
         lines += [f"  {words}" for words in found["problems"]]
     if found["unsaved"]:

@@ -7,7 +7,17 @@ from collections.abc import Iterable, Mapping
 from enum import Enum
 
 from lvs_nat.core.questions import Style, Verify
-from lvs_nat.core.setup import Drift, OnFailure, OnStart, OnStop, OnUnknown, Own, Watch, WhenEmpty
+from lvs_nat.core.setup import (
+    Drift,
+    OnFailure,
+    OnStart,
+    OnStop,
+    OnUnknown,
+    Own,
+    Rivals,
+    Watch,
+    WhenEmpty,
+)
 from lvs_nat.model import Endpoint, Listener, Mark, ServiceName, Transport
 
 MARK_MAX = 2**32 - 1
@@ -95,8 +105,10 @@ DIRECTOR_KEYS = (
     f"on_stop = {_choice(OnStop)}",
     f"own = {_choice(Own)}",
     f"drift = {_choice(Drift)}",
+    f"rivals = {_choice(Rivals)}",
     "sysctl = switch(default=None)",
     f"watch = {_choice(Watch)}",
+    "resolver_wait = seconds(0, 60, default=None)",
 )
 SPEC = (
     *DIRECTOR_KEYS,
@@ -117,6 +129,7 @@ WORDS: Mapping[str, type[Enum]] = {
     "on_stop": OnStop,
     "own": Own,
     "drift": Drift,
+    "rivals": Rivals,
     "watch": Watch,
 }
 

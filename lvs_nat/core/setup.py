@@ -52,6 +52,14 @@ class Own(Enum):
     RULES = "rules"
 
 
+class Rivals(Enum):
+    """What is done at a start about another program that writes to the kernel's table."""
+
+    REFUSE = "refuse"
+    WARN = "warn"
+    IGNORE = "ignore"
+
+
 class Watch(Enum):
     """How it is noticed from clients' traffic that a real server should be asked now.
 
@@ -187,7 +195,8 @@ class ServiceSetup:
 class Setup:
     """Everything that lvs-nat.conf can say.
 
-    sysctl says whether the director sets kernel settings at all.
+    sysctl says whether the director sets kernel settings at all.  resolver_wait is how many
+    seconds a start waits for names of hosts that have no last good address.
     """
 
     default: ServiceSetup = ServiceSetup()
@@ -196,8 +205,10 @@ class Setup:
     on_stop: OnStop = OnStop.CLEAR
     own: Own = Own.TABLE
     drift: Drift = Drift.ADOPT
+    rivals: Rivals = Rivals.REFUSE
     sysctl: bool = True
     watch: Watch = Watch.AUTO
+    resolver_wait: float = 15.0
 
     def checks(self) -> Iterator[Check]:
         """Yield every check that something may be asked by."""

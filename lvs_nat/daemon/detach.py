@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from lvs_nat.daemon.paths import Paths
 from lvs_nat.errors import LvsNatError
 
-# The first round of probes and a table of 10,000 rows on a slow machine fit in well.
-PATIENCE = 120.0
+# A wait for the resolver, the first round of probes and a table of 10,000 rows on a slow machine
+# fit in well.
+PATIENCE = 180.0
 SILENT = "the director ended, or hangs, before it served; see the system log"
 F_SETPIPE_SZ = 1031  # linux/fcntl.h; fcntl has it since Python 3.10
 ROOM = 1 << 20  # what any user may have (fs.pipe-max-size): a table of 15,000 rows

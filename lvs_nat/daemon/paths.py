@@ -43,6 +43,10 @@ class Paths:
         return self.state_dir / "wishes.json"
 
     @property
+    def addresses(self) -> Path:
+        return self.state_dir / "addresses.json"
+
+    @property
     def timeouts(self) -> Path:
         return self.run_dir / "timeouts.json"
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from lvs_nat.checks import kinds
 from lvs_nat.core import config, rules
 from lvs_nat.core.setup import Setup
+from lvs_nat.daemon.naming import known
 from lvs_nat.daemon.paths import Paths
 from lvs_nat.errors import ConfigError, Problem
 from lvs_nat.model import Ruleset
 from lvs_nat.system import files
-from lvs_nat.system.names import Names
+from lvs_nat.system.names import BUDGET, Known, Names, Say
 
 
 @dataclass(frozen=True)
@@ -21,6 +23,7 @@ class Saved:
     """What the files mean; settings is the text of lvs-nat.conf, digest that of the rules'.
 
     problems are those of the files as they are now, where this is what was read before.
+    addresses are what names in the rules were found to be; None where none were looked up.
     """
 
     rules: Ruleset
@@ -29,10 +32,14 @@ class Saved:
     digest: str
     settings: str
     problems: tuple[Problem, ...] = ()
+    addresses: Mapping[str, Known] | None = None
 
 
-def load(paths: Paths) -> Saved:
-    """Return what the files mean; raise ConfigError with every problem of every file."""
+def load(paths: Paths, waiting: Say | None = None) -> Saved:
+    """Return what the files mean; raise ConfigError with every problem of every file.
+
+    Where *waiting* takes a word about that, a resolver is waited for as lvs-nat.conf says.
+    """
     problems: list[Problem] = []
     setup, read, configured = Setup(), None, ""
     try:
@@ -40,23 +47,27 @@ def load(paths: Paths) -> Saved:
     except ConfigError as error:
         problems.extend(error.problems)
     try:
-        read = rules_of(paths)
+        read = rules_of(paths, setup.resolver_wait, waiting) if waiting else rules_of(paths)
     except ConfigError as error:
         problems.extend(error.problems)
     if problems or read is None:
         raise ConfigError(problems)
-    parsed, digest = read
+    parsed, digest, found = read
     strangers = config.strangers(configured, str(paths.config), parsed.ruleset)
-    return Saved(parsed.ruleset, setup, (*parsed.warnings, *strangers), digest, configured)
+    warnings = (*parsed.warnings, *strangers)
+    return Saved(parsed.ruleset, setup, warnings, digest, configured, addresses=found)
 
 
-def rules_of(paths: Paths) -> tuple[rules.Parsed, str]:
-    """Return what the rule file means, and the digest of its text."""
+def rules_of(
+    paths: Paths, patience: float = 0.0, tell: Say = lambda _: None
+) -> tuple[rules.Parsed, str, Mapping[str, Known]]:
+    """Return what the rule file means, the digest of its text, and what its names are."""
     text = read_rules(paths.rules)
-    parsed = rules.parse(text, str(paths.rules), Names())
+    names = Names(BUDGET, known=known(paths.addresses), patience=patience, tell=tell)
+    parsed = rules.parse(text, str(paths.rules), names)
     if not parsed.ruleset.services:
         raise ConfigError([Problem(str(paths.rules), 0, _unconfigured("has no virtual service"))])
-    return parsed, _digest(text)
+    return parsed, _digest(text), names.found
 
 
 def settings(paths: Paths) -> tuple[Setup, str]:

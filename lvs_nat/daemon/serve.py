@@ -12,17 +12,22 @@ from typing import TYPE_CHECKING
 from lvs_nat.daemon.paths import Paths
 from lvs_nat.daemon.spawner import spawn
 from lvs_nat.errors import ConfigError, LvsNatError
-from lvs_nat.system import privileges
+from lvs_nat.system import notify, privileges
 from lvs_nat.system.pidfile import PidFile
 from lvs_nat.system.program import Program
 
 if TYPE_CHECKING:
+    from lvs_nat.core.setup import Rivals
     from lvs_nat.daemon.link import Link
     from lvs_nat.daemon.saved import Saved
     from lvs_nat.daemon.succession import Seat
     from lvs_nat.system.watcher import Watcher
 
 log = logging.getLogger(__name__)
+
+# What a start may take from the first word about a resolver on: two waits of a minute, and the
+# first round of probes.
+SETTLING = 180.0
 
 # Called once, with an LSB exit code, what to show, and warnings.
 Announce = Callable[[int, str, "tuple[str, ...]"], None]
@@ -49,13 +54,14 @@ def serve(paths: Paths, lock: PidFile, announce: Announce) -> int:
             lock.write()
             link = spawn(program=program)
             saved = _saved(paths)
-            warnings = tuple(map(str, (*saved.problems, *saved.warnings)))
-            for warning in warnings:
-                log.warning("%s", warning)
-            from lvs_nat.daemon import watching
+            from lvs_nat.daemon import rivalry, watching
             from lvs_nat.daemon.succession import Seat
 
-            seat = Seat(program, lock.fileno())
+            claim, rivals = rivalry.claimed(_towards_rivals(paths, saved))
+            warnings = (*map(str, (*saved.problems, *saved.warnings)), *rivals)
+            for warning in warnings:
+                log.warning("%s", warning)
+            seat = Seat(program, lock.fileno(), claim=claim)
             return _direct(paths, saved, link, tell, seat, lambda: watching.opened(saved.setup))
 
     return _guarded(begin, tell)
@@ -67,6 +73,7 @@ def go_on(paths: Paths, lock: int, listening: int, link: Link, watcher: Watcher 
     It has left the descriptors *lock* and *listening*, the *watcher* that it had, and all that
     it knew in the state file.
     """
+    from lvs_nat.daemon import rivalry
     from lvs_nat.daemon.notes import Notes
     from lvs_nat.daemon.succession import Seat
 
@@ -78,7 +85,8 @@ def go_on(paths: Paths, lock: int, listening: int, link: Link, watcher: Watcher 
             found = notes.read()
             if found is None:
                 raise LvsNatError("what ran is not known; ending, and leaving the table as it is")
-            seat = Seat(Program.of_this_process(), lock, listening)
+            claim, _ = rivalry.claim()
+            seat = Seat(Program.of_this_process(), lock, listening, claim)
             return _direct(paths, notes.saved(found), link, lambda *_: None, seat, lambda: watcher)
 
     return _guarded(begin, lambda *_: None)
@@ -129,13 +137,28 @@ def _guarded(story: Callable[[], int], refuse: Callable[[int, str], None]) -> in
         raise
 
 
+def _towards_rivals(paths: Paths, saved: Saved) -> Rivals:
+    """Return what to do about rivals: nobody who has served with them is kept from going on."""
+    from lvs_nat.core.setup import Rivals
+    from lvs_nat.daemon.notes import Notes
+
+    policy = saved.setup.rivals
+    served = policy is Rivals.REFUSE and Notes(paths.memory).read() is not None
+    return Rivals.WARN if served else policy
+
+
 def _saved(paths: Paths) -> Saved:
     """Return what the files mean; where they are bad after a crash, what ran before it."""
     from lvs_nat.daemon.notes import Notes
     from lvs_nat.daemon.saved import load
 
+    def waiting(words: str) -> None:
+        log.warning("%s", words)
+        notify.status(words)
+        notify.longer(SETTLING)
+
     try:
-        return load(paths)
+        return load(paths, waiting)
     except ConfigError as error:
         left = Notes(paths.memory).left_by_a_crash()
         if left is None:

@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 import logging
-import os
 import signal
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
-import lvs_nat
 from lvs_nat.core.cluster import Cluster
 from lvs_nat.core.drift import changes
-from lvs_nat.core.listing import listing
-from lvs_nat.core.report import count, report
-from lvs_nat.core.spelling import spell, spell_operation
 from lvs_nat.core.targets import Here
 from lvs_nat.daemon.desk import ADMINS, Desk
 from lvs_nat.daemon.director import Director
@@ -23,12 +17,15 @@ from lvs_nat.daemon.ending import clear, give_back
 from lvs_nat.daemon.hearing import Hearing
 from lvs_nat.daemon.host import Host
 from lvs_nat.daemon.link import Link
+from lvs_nat.daemon.loading import Loading
 from lvs_nat.daemon.loop import Loop
+from lvs_nat.daemon.naming import Naming
 from lvs_nat.daemon.notes import Notes
 from lvs_nat.daemon.paths import Paths
 from lvs_nat.daemon.rescuing import Rescuing
-from lvs_nat.daemon.saved import Saved, load, rules_of
+from lvs_nat.daemon.saved import Saved
 from lvs_nat.daemon.succession import Seat, Succession
+from lvs_nat.daemon.telling import Telling
 from lvs_nat.daemon.watching import EAGER, Watching, never
 from lvs_nat.daemon.wishing import Wishing
 from lvs_nat.errors import KernelError, LvsNatError
@@ -76,18 +73,16 @@ class Service:
         rescue: Rescue | None = None,
     ) -> None:
         self._paths = paths
-        self._saved = saved
         self._link = link
         self._announce = announce
         self._announced = False
         self._kernel = kernel
-        self._info = kernel.info()
         self._loop = Loop()
+        self._naming = Naming(paths.addresses, self._loop)
+        self._loading = Loading(paths, saved, self._naming)
         self._clock = time.monotonic
-        self._loaded = time.time()
         self._hearing = Hearing(link)
         self._said = ""
-        self._problems = tuple(map(str, saved.problems))
         self._before = self._kernel.read()
         self._notes = Notes(paths.memory)
         self._seat = seat
@@ -103,6 +98,9 @@ class Service:
         self._rescuing = Rescuing(rescue, self._loop, self._director)
         self._wishing = Wishing(paths.wishes, self._director, self._clock)
         self._wishing.recall()
+        self._telling = Telling(
+            paths, kernel, self._director, self._hearing, self._loading, self._naming, self._began
+        )
         self._timeouts = TimeoutRecord(paths.timeouts)
         self.exit_code = 0
 
@@ -124,11 +122,16 @@ class Service:
         self._loop.on_signal(signal.SIGINT, self._leave)
         self._loop.on_signal(signal.SIGHUP, self._reload_by_signal)
         self._loop.watch(self._link.fileno(), self._hear)
+        if claim := self._seat.claim:
+            self._loop.watch(claim.fileno(), claim.turn_away)
         self._feed_watchdog()
         self._ask()
         try:
             self._loop.run()
         finally:
+            self._naming.close()
+            if claim:
+                claim.close()
             self._desk.close()
             self._link.close()
         return self.exit_code
@@ -141,7 +144,7 @@ class Service:
         found, at_once = self._notes.read(), self._seat.listening is not None
         self._began = found.began if found and at_once else now
         here = self._host.here()
-        return self._notes.cluster(found, self._saved, rows, now, here, at_once=at_once)
+        return self._notes.cluster(found, self._loading.saved, rows, now, here, at_once=at_once)
 
     def _ask(self) -> None:
         """Have every server asked; take nothing away before the first answers."""
@@ -166,9 +169,9 @@ class Service:
         if self._director.refusals:
             self._refuse_to_start()
             return
-        self._announce(0, self._listing())
-        notify.ready(self._status())
-        log.info("serving: %s", count(self._director.cluster))
+        self._announce(0, self._telling.listing())
+        notify.ready(self._telling.line())
+        log.info("serving: %s", self._telling.line())
         self._loop.after("remember", 0.0, self._remember)  # once whoever waits has been told
         self._loop.after("listen", LISTEN, lambda: self._host.listen(self._loop))
 
@@ -225,16 +228,17 @@ class Service:
         if self._watching.waiting:
             self._loop.once("leaving", EAGER, self._look)
         if self._announced:
-            if self._said != (status := self._status()):
+            if self._said != (status := self._telling.line()):
                 notify.status(status)
                 self._said = status
             self._loop.once("remember", 0.5, self._remember)
 
     def _remember(self, *, clean: bool = False) -> None:
-        self._notes.write(self._director, self._saved, self._began, clean=clean)
+        self._notes.write(self._director, self._loading.saved, self._began, clean=clean)
 
     def _hand_over(self) -> None:
-        self._notes.hand_over(self._director, self._saved, self._began)
+        self._naming.close()
+        self._notes.hand_over(self._director, self._loading.saved, self._began)
 
     def _feed_watchdog(self) -> None:
         interval = notify.watchdog_interval()
@@ -242,91 +246,48 @@ class Service:
             notify.watchdog()
             self._loop.after("watchdog", interval, self._feed_watchdog)
 
-    def _status(self) -> str:
-        return str(count(self._director.cluster))
-
-    def _listing(self) -> str:
-        director = self._director
-        return listing(director.actual.services, director.counters, *vars(self._info).values())
-
     # Being asked
 
     def _verbs(self) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
         """Return what all may ask, what operators may, and what is for root."""
-        wishing = self._wishing
+        wishing, loading, telling = self._wishing, self._loading, self._telling
         return (
-            {"status": self._report},
+            {"status": telling.report},
             {
-                "running": self._running, "diff": self._diff, "judge": self._judge,
+                "running": self._running, "diff": telling.diff, "judge": loading.judge,
                 "reload": self._reload, "wish": wishing.wish, "weigh": wishing.weigh,
                 "connections": wishing.connections,
             },
             {
                 "reexec": lambda _: self._succession.begin(),
                 "stop": self._stop,
-                "saved": self._was_saved,
+                "saved": loading.was_saved,
             },
         )  # fmt: skip
 
-    def _report(self, _: dict[str, Any]) -> dict[str, Any]:
-        director, now = self._director, self._clock()
-        pulse = self._hearing.pulse
-        body = report(director.cluster, director.actual, director.counters, pulse, now)
-        return {
-            "pid": os.getpid(),
-            "version": lvs_nat.__version__,
-            "loaded": self._loaded,
-            "since": time.time() - (now - self._began),
-            "uptime": round(now - self._began, 1),
-            "rules": str(self._paths.rules),
-            "unsaved": list(map(spell_operation, changes(self._saved.rules, director.meant))),
-            "problems": list(self._problems),
-            "refusals": list(director.refusals),
-            "quarrels": list(map(str, director.quarrels.after((), now).all)),
-            "writes": self._kernel.writes,
-            **body,
-        }
-
-    def _running(self, _: dict[str, Any]) -> dict[str, Any]:
+    def _running(self, request: dict[str, Any]) -> dict[str, Any]:
         self._look()  # an edit made a moment ago is what `save` is asked to save
-        return {"rules": spell(self._director.meant), "path": str(self._paths.rules)}
-
-    def _diff(self, _: dict[str, Any]) -> dict[str, Any]:
-        pending = list(map(spell_operation, self._director.pending()))
-        return {"rules": spell(self._director.meant), "kernel": pending}
-
-    def _was_saved(self, _: dict[str, Any]) -> dict[str, Any]:
-        """Take note of what the rule file holds now; the settings stay as they run."""
-        parsed, digest = rules_of(self._paths)
-        self._saved = replace(self._saved, rules=parsed.ruleset, digest=digest)
-        return {}
-
-    def _judge(self, _: dict[str, Any]) -> dict[str, Any]:
-        """Say what a reload would warn of; raise ConfigError with every problem of the files."""
-        return {"warnings": list(map(str, load(self._paths).warnings))}
+        return self._telling.running(request)
 
     def _reload(self, _: dict[str, Any]) -> dict[str, Any]:
         """Read all files and go over to them; raise ConfigError and change nothing if bad."""
         notify.reloading()
         notify.longer(2 * BUDGET)  # names are looked up
         try:
-            self._saved = saved = load(self._paths)
-            self._problems = ()
-            self._director.reload(saved.rules, saved.setup)
+            self._director.reload(*self._loading.load())
             self._ask()
             self._host.set()  # last: a setting that the kernel refuses must not leave half of it
         finally:
             self._feed_watchdog()
-            notify.ready(self._status())
-        log.info("reloaded: %s", count(self._director.cluster))
+            notify.ready(self._telling.line())
+        log.info("reloaded: %s", self._telling.line())
         return {"refusals": list(self._director.refusals)}
 
     def _reload_by_signal(self) -> None:
         try:
             self._reload({})
         except (LvsNatError, OSError) as error:
-            self._problems = tuple(str(error).splitlines())
-            log.error("not reloaded, going on as before: %s", error)
+            self._loading.refused(error)
 
     # Ending
 

@@ -17,6 +17,7 @@ from lvs_nat.daemon.loop import Loop
 from lvs_nat.daemon.paths import Paths
 from lvs_nat.errors import LvsNatError
 from lvs_nat.system import logs, notify
+from lvs_nat.system.claim import Claim
 from lvs_nat.system.program import Attempt, Program
 from lvs_nat.system.watcher import Watcher
 
@@ -34,12 +35,14 @@ class Seat:
     """What a director has from its beginning, or from the image before it.
 
     lock is the descriptor that holds the lock, listening that of the control socket where an
-    image before has opened it: then all that it knew is in the state file.
+    image before has opened it: then all that it knew is in the state file.  claim is what
+    tells a second director of this one.
     """
 
     program: Program
     lock: int
     listening: int | None = None
+    claim: Claim | None = None
 
 
 class Succession:

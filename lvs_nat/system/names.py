@@ -218,5 +218,5 @@ def _found(host: str, resolve: Resolve) -> Found:
     except OSError as error:
         passing = not (isinstance(error, socket.gaierror) and error.errno in DEFINITE)
         return Found((), error.strerror or str(error), passing)
-    except ValueError:  # a byte, a length
+    except (TypeError, ValueError):  # a byte, a length
         return Found((), "not a name that DNS can hold")

@@ -1,5 +1,6 @@
 """The life of the daemon, with a table in memory and a prober that the test plays."""
 
+import json
 import os
 import select
 import signal
@@ -28,7 +29,7 @@ from lvs_nat.errors import KernelError, LvsNatError
 from lvs_nat.lab.topology import until
 from lvs_nat.system.control import ask
 from lvs_nat.system.program import Program
-from tests.builders import RS1, RS2, VIP, WEB, real, rules, service, tcp
+from tests.builders import RS1, RS2, VIP, WEB, at, real, rules, service, tcp
 from tests.fakes import FakeIpvs
 
 WELL = Verdict(Outcome.PASS, "connected", 0.001)
@@ -153,6 +154,49 @@ def test_an_edit_made_a_moment_ago_is_what_save_saves(stage):
         return stage.ask("running")["rules"]
 
     assert stage.play(edit)[0] == spell(EDITED)
+
+
+NAMED = "-A -t 172.25.0.10:80 -s rr\n-a -t 172.25.0.10:80 -r a..b:80 -m\n"  # no name: none is asked
+
+
+def test_a_name_that_is_lost_goes_on_with_its_last_good_address_and_status_says_so(stage):
+    found = {"a..b": ["192.168.122.10", 1e9, False]}
+    stage.paths.addresses.write_text(json.dumps({"format": 1, "names": found}))
+    stage.paths.rules.write_text(NAMED)
+    status, _ = stage.play(lambda: stage.ask("status"))
+
+    assert list(stage.table[tcp(VIP)].destinations) == [at("192.168.122.10:80")]
+    [remark] = status["names"]
+    assert remark.startswith("a..b cannot be looked up: 192.168.122.10, which it had at 2001-09-09")
+    kept = json.loads(stage.paths.addresses.read_text())["names"]
+    assert kept == {"a..b": ["192.168.122.10", 1e9, True]}
+
+
+def test_addresses_are_kept_once_they_are_served_and_forgotten_with_their_names(stage):
+    stage.paths.rules.write_text(NAMED.replace("a..b", "localhost"))
+
+    def go_on_without():
+        kept = json.loads(stage.paths.addresses.read_text())["names"]
+        stage.save(WEB)
+        stage.ask("reload")
+        return {host: address for host, (address, *_) in kept.items()}
+
+    assert stage.play(go_on_without)[0] == {"localhost": "127.0.0.1"}
+    assert not stage.paths.addresses.exists()
+
+
+def test_a_reload_tells_of_a_name_that_cannot_be_looked_up_and_changes_nothing(stage):
+    def reload():
+        stage.paths.rules.write_text(NAMED)
+        return str(stage.refusal("reload"))
+
+    said = stage.play(reload)[0]
+
+    where = f"{stage.paths.rules}:2: "
+    assert (
+        said == f"{where}a..b has no IPv4 address (not a name that DNS can hold); write its address"
+    )
+    assert stage.table == WEB.services
 
 
 def test_stop_leaves_nothing_in_table_or_folder_and_ends_the_director(stage):

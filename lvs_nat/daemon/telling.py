@@ -1,0 +1,82 @@
+"""A director tells what it does: to whoever asks, and to the service manager."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Any
+
+import lvs_nat
+from lvs_nat.core.drift import changes
+from lvs_nat.core.listing import listing
+from lvs_nat.core.report import count, report
+from lvs_nat.core.spelling import spell, spell_operation
+from lvs_nat.daemon.director import Director
+from lvs_nat.daemon.hearing import Hearing
+from lvs_nat.daemon.loading import Loading
+from lvs_nat.daemon.naming import Naming
+from lvs_nat.daemon.paths import Paths
+from lvs_nat.system.ipvs import Ipvs
+
+
+class Telling:
+    """One director's words about itself; *began* is the monotonic time of its service's start."""
+
+    def __init__(
+        self,
+        paths: Paths,
+        kernel: Ipvs,
+        director: Director,
+        hearing: Hearing,
+        loading: Loading,
+        naming: Naming,
+        began: float,
+    ) -> None:
+        self._rules = str(paths.rules)
+        self._kernel = kernel
+        self._info = kernel.info()
+        self._director = director
+        self._hearing = hearing
+        self._loading = loading
+        self._naming = naming
+        self._began = began
+        self._loaded = time.time()
+
+    def line(self) -> str:
+        """Return how it stands in one line, as `systemctl status` shows it."""
+        return str(count(self._director.cluster))
+
+    def listing(self) -> str:
+        """Return the kernel's table as `ipvsadm -Ln` shows it."""
+        director = self._director
+        return listing(director.actual.services, director.counters, *vars(self._info).values())
+
+    def report(self, _: dict[str, Any]) -> dict[str, Any]:
+        """Return all that is known, for `lvs-nat status`."""
+        director, now = self._director, time.monotonic()
+        pulse, saved = self._hearing.pulse, self._loading.saved
+        body = report(director.cluster, director.actual, director.counters, pulse, now)
+        return {
+            "pid": os.getpid(),
+            "version": lvs_nat.__version__,
+            "loaded": self._loaded,
+            "since": time.time() - (now - self._began),
+            "uptime": round(now - self._began, 1),
+            "rules": self._rules,
+            "unsaved": list(map(spell_operation, changes(saved.rules, director.meant))),
+            "problems": list(self._loading.problems),
+            "names": self._naming.remarks,
+            "refusals": list(director.refusals),
+            "quarrels": list(map(str, director.quarrels.after((), now).all)),
+            "writes": self._kernel.writes,
+            **body,
+        }
+
+    def running(self, _: dict[str, Any]) -> dict[str, Any]:
+        """Return the rules that run, and the file that they are saved in."""
+        return {"rules": spell(self._director.meant), "path": self._rules}
+
+    def diff(self, _: dict[str, Any]) -> dict[str, Any]:
+        """Return the rules that run, and what the kernel's table still differs by."""
+        pending = list(map(spell_operation, self._director.pending()))
+        return {"rules": spell(self._director.meant), "kernel": pending}
