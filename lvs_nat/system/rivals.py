@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -95,6 +94,8 @@ def _first(root: Path, name: str) -> int:
 
 
 def _options(root: Path) -> tuple[str, ...]:
+    import shlex  # most machines have no such file
+
     for place in _OPTIONS:
         with suppress(ConfigError, ValueError):
             for value in _OPTION.findall(files.read_text(root / place)):

@@ -37,6 +37,7 @@ def shown(colour=False, checks=False):
             "since": 0.0,
             "refusals": ["the kernel refuses"],
             "quarrels": ["something keeps changing timeouts"],
+            "names": ["lvs01 cannot be looked up"],
             "problems": ["/etc/sysconfig/ipvsadm:4: nonsense"],
             "unsaved": ["-E -t 172.25.0.10:80 -s rr"],
             **found,
@@ -54,6 +55,7 @@ def test_the_report_says_of_every_server_how_it_fares_and_why():
     assert rest == [
         "! the kernel refuses",
         "! something keeps changing timeouts",
+        "! lvs01 cannot be looked up",
         "! the files cannot be used; what ran before goes on:",
         "  /etc/sysconfig/ipvsadm:4: nonsense",
         "not saved yet (`lvs-nat save` keeps it, `lvs-nat reload` drops it):",

@@ -16,8 +16,10 @@ from lvs_nat.core.setup import (
     OnStop,
     OnUnknown,
     Own,
+    Rivals,
     ServiceSetup,
     Setup,
+    Watch,
     Way,
     WhenEmpty,
 )
@@ -75,7 +77,10 @@ def test_every_setting_of_the_director_is_taken():
         "on_stop = keep",
         "own = rules",
         "drift = repair",
+        "rivals = warn",
         "sysctl = no",
+        "watch = counters",
+        "resolver_wait = 1m",
     )
 
     check = Check(
@@ -89,7 +94,10 @@ def test_every_setting_of_the_director_is_taken():
         OnStop.KEEP,
         Own.RULES,
         Drift.REPAIR,
+        Rivals.WARN,
         False,
+        Watch.COUNTERS,
+        60.0,
     )
 
 

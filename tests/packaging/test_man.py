@@ -129,6 +129,7 @@ def test_every_file_is_in_the_manual_where_it_lies():
     where = Paths(Path("/etc/sysconfig/ipvsadm"))
     files = [where.rules, where.config, where.pid_file, where.socket, where.memory]
     files += [where.sysctls, where.timeouts, where.rescue, where.backup, where.wishes]
+    files += [where.addresses]
     files += [where.pid_file.with_suffix(".lock"), where.subsys, Path("/etc/ipvsadm.rules")]
     listed = re.findall(r"^\.It Pa (.*)$", section(PROGRAM, "FILES"), re.M)
     listed = {Path(path) for line in listed for path in line.split(" , ")}
@@ -178,6 +179,7 @@ def test_every_field_of_the_report_is_in_the_manual():
         "problems",
         "refusals",
         "quarrels",
+        "names",
         "writes",
     }
     assert listed == found | around
