@@ -25,6 +25,8 @@ Begin = Callable[[ssl.SSLObject], Union[Dialogue, Answer]]
 # A handshake has a chain of certificates in it, and TLS adds its own to what is said inside.
 WHOLE_BUDGET = 2 * BUDGET
 DAY = 86400.0
+# So many days before its end a certificate is worth a word, where none were asked for.
+SOON = 14
 # What a record of a server's first flight may be: a handshake, or an alert (RFC 8446, 5.1).
 _FIRST = (22, 21)
 # x509_vfy.h, X509_V_ERR_*: not yet valid, expired; another host name, another address.
@@ -128,8 +130,8 @@ class Layer:
     """
 
     __slots__ = (
-        "_begin", "_dialogue", "_heard", "_incoming", "_left", "_outgoing", "_tls", "outgoing",
-        "refusal", "secure",
+        "_ageing", "_begin", "_dialogue", "_heard", "_incoming", "_left", "_outgoing", "_tls",
+        "outgoing", "refusal", "secure",
     )  # fmt: skip
 
     def __init__(
@@ -139,6 +141,7 @@ class Layer:
         self._begin = begin
         self.refusal = refusal
         self._dialogue: Dialogue | None = None
+        self._ageing = ""
         self._heard = False
         self._left = BUDGET
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
@@ -159,16 +162,23 @@ class Layer:
         except ssl.SSLError as error:
             heard = self._failed(f"TLS: {_reason(error)}")
         self.outgoing += self._outgoing.read()  # the last may be an alert
-        return heard
+        return self._remarked(heard) if isinstance(heard, Answer) else heard
 
     def end(self, why: End) -> Answer | None:
         if self._dialogue:
-            return self._dialogue.end(why)
+            answer = self._dialogue.end(why)
+            return self._remarked(answer) if answer else None
         if not self.refusal and why is End.BROKEN:
             return None
         if not self.refusal and why is End.LATE and not self._heard:
             return Answer(Outcome.SILENT, "connected, but no TLS handshake in time")
         return self._failed(f"{why.value} before the TLS handshake was complete")
+
+    def _remarked(self, answer: Answer) -> Answer:
+        """Return *answer*, with a word about a certificate that is, or soon will be, too old."""
+        if not self._ageing or answer.outcome is not Outcome.PASS:
+            return answer
+        return answer._replace(words=f"{answer.words}; {self._ageing}")
 
     def _failed(self, words: str) -> Answer:
         """Return a failure: what was found at first, where this was only to look closer."""
@@ -226,7 +236,8 @@ class Layer:
         if self.refusal:
             fault = _refused(self._tls, self.refusal.verify_code)
             return Answer(Outcome.FAIL, fault) if fault else self._failed("")
-        fault = _short_lived(self._tls, question.min_days) if question.min_days else ""
+        fault = short_lived(self._tls, question.min_days) if question.min_days else ""
+        self._ageing = "" if question.min_days else short_lived(self._tls, SOON)
         if question.alpn and self._tls.selected_alpn_protocol() != question.alpn:
             fault = f"the server does not speak {question.alpn} (ALPN)"
         return Answer(Outcome.FAIL, fault) if fault else self._begin(self._tls)
@@ -237,14 +248,19 @@ def seen(tls: ssl.SSLObject) -> certificate.Certificate:
     return certificate.read(tls.getpeercert(True) or b"")
 
 
+@lru_cache(maxsize=256)
+def _ends(der: bytes) -> datetime:
+    return certificate.read(der).ends
+
+
 def day(moment: datetime) -> str:
     return f"{moment:%Y-%m-%d}"
 
 
-def _short_lived(tls: ssl.SSLObject, least: int) -> str:
+def short_lived(tls: ssl.SSLObject, least: int) -> str:
     """Return what is wrong with a certificate that must be good for *least* days, or nothing."""
     try:
-        ends = seen(tls).ends
+        ends = _ends(tls.getpeercert(True) or b"")
     except ValueError as error:
         return f"certificate cannot be read: {error}"
     left = (ends.timestamp() - time.time()) / DAY

@@ -25,7 +25,8 @@ def prepare(target: Target) -> Line:
 
 def _shaken(question: Tls, tls: ssl.SSLObject) -> Dialogue | Answer:
     words = f"{tls.version()} handshake"
-    if question.verify is not Verify.NONE or question.min_days:
+    asked = question.verify is not Verify.NONE or question.min_days
+    if asked and not secure.short_lived(tls, secure.SOON):
         with suppress(ValueError):  # OpenSSL understands it, and that is enough
             words += f", certificate valid until {secure.day(secure.seen(tls).ends)}"
     return part(tls, Answer(Outcome.PASS, words))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import time
 from collections.abc import Callable, Iterable, Mapping
 from ipaddress import IPv4Address
@@ -24,8 +25,8 @@ RETRY = 30.0
 
 
 def known(path: Path) -> dict[str, Known]:
-    """Return the last good addresses; none where there is no such file, or it cannot be used."""
-    if not path.exists():
+    """Return the last good addresses; none where there is no file of them that can be used."""
+    if not os.access(path, os.R_OK):  # an ordinary user's configtest may not
         return {}
     try:
         return _parse(files.read_text(path))

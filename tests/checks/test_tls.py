@@ -120,6 +120,40 @@ def test_a_certificate_is_believed_as_far_as_is_asked(authority, made, asked):
     assert answer(inside(context), trusting(authority, **asked)).outcome is Outcome.PASS
 
 
+@versions
+@pytest.mark.parametrize(
+    "made, verify, words",
+    [
+        ({"begins": -9, "ends": -2}, Verify.NONE, f"; certificate expired on {day(-2):%Y-%m-%d}"),
+        (
+            {"ends": 10},
+            Verify.NONE,
+            f"; certificate expires on {day(10):%Y-%m-%d}, in 10 days",
+        ),
+        (
+            {"ends": 10},
+            Verify.NAME,
+            f"; certificate expires on {day(10):%Y-%m-%d}, in 10 days",
+        ),
+        ({"ends": 100}, Verify.NONE, ""),
+    ],
+)
+@pytest.mark.parametrize("http", [False, True], ids=["tls", "https"])
+def test_a_certificate_too_old_for_others_is_said_where_its_dates_do_not_decide(
+    authority, version, made, verify, words, http
+):
+    context = authority.server(authority.issue(**made), maximum_version=version)
+    question = trusting(authority, verify=verify)
+    if http:
+        server = inside(context, lambda tls: tls.sendall(b"HTTP/1.0 200 OK\r\n\r\n"))
+        verdict = answer(server, Http(tls=question))
+    else:
+        verdict = answer(inside(context), question)
+
+    assert verdict.outcome is Outcome.PASS
+    assert verdict.words == verdict.words.partition(";")[0] + words
+
+
 def test_a_certificate_of_somebody_else_is_not_trusted(authority, tmp_path):
     stranger = Authority(tmp_path)
     context = stranger.server(stranger.issue())
