@@ -115,11 +115,14 @@ class Talk:
                     return Answer(Outcome.FAIL, str(error))
                 if match is None:
                     return None
-                if match.groupdict().get("fail") is not None:
+                groups = match.groupdict()
+                if groups.get("fail") is not None:
                     words = f"expected {self._wanted()}, got {shown(match['fail'])}"
                     return Answer(Outcome.FAIL, words)
                 self._heard = self._heard[match.end() :]
                 self._midline = not match[0].endswith(b"\n")
+                if groups.get("done") is not None:
+                    self._place += 2
             self._place += 1
         return self._plan.passed
 
@@ -134,7 +137,7 @@ class Talk:
         pattern = self._plan.acts[self._place]
         text = pattern.pattern.decode() if isinstance(pattern, re.Pattern) else "TLS"
         text = text.partition("|(?P<fail>")[0].replace("(?m)", "", 1)
-        for tail in (r"\n", r"\r?", r"\r", ".*", "(?: .*)?"):
+        for tail in ("(?P<done>)", r"\n", r"\r?", r"\r", ".*", "(?: .*)?"):
             text = text[: -len(tail)] if text.endswith(tail) and text != tail else text
         return text
 

@@ -2,7 +2,8 @@
 
 Each waits for the end of what the server says, and takes leave as a client should, so that no
 server logs a broken connection.  The regular expressions are searched for in what has come
-since the last one matched; what their group "fail" finds is a refusal.
+since the last one matched; what their group "fail" finds is a refusal, and where their group
+"done" finds anything, what is sent and expected next is left out.
 """
 
 from __future__ import annotations
@@ -115,29 +116,40 @@ def _redis(user: str, password: str, _tls: bool) -> Steps:
 
 
 def _mysql(user: str, password: str, tls: bool) -> Steps:
-    """The greeting, of protocol 10; with a user that needs no password, a login too.
+    """The greeting, of protocol 10, and a login: with no user given, one that may be denied.
 
-    A server that is only greeted counts us among the clients that never come in, and after
-    max_connect_errors of them lets our address in no more.
+    A server counts those who leave without trying to come in, and after max_connect_errors of
+    them lets nobody in from that address; whom it denies it does not count.
     """
     _needless(password)
     # A packet: its length in three bytes, its number, its content; 0xff begins an error.
     steps = _talk(rb"^(?s:.){3}\x00\x0a[^\x00]+\x00(?s:.){31,}|(?P<fail>^(?s:.){4}\xff(?s:.)*)")
-    # PROTOCOL_41 and SECURE_CONNECTION, for TLS with SSL; 16 MiB; utf8_general_ci.
-    able = (0x8A00 if tls else 0x8200).to_bytes(4, "little")
+    # PROTOCOL_41, SECURE_CONNECTION and PLUGIN_AUTH, for TLS with SSL; 16 MiB; utf8_general_ci.
+    able = (0x88A00 if tls else 0x88200).to_bytes(4, "little")
     head = able + b"\0\0\0\1" + b"\x21" + bytes(23)
+    number = 2 if tls else 1
     if tls:
         steps += _talk(b"", _packet(1, head)) + _SECURED
-    if user:
-        # A password of no bytes; 0xfe asks for another way to give one.  At last COM_QUIT.
-        login = _packet(2 if tls else 1, head + _line(user) + b"\0\0")
-        answer = rb"^(?s:.){4}\x00|(?P<fail>^(?s:.){4}[\xfe\xff](?s:.)*)"
-        steps += _talk(b"", login, answer, _packet(0, b"\1"))
-    return steps
+    # A password of no bytes, also in the way that a server may want it given instead (0xfe).
+    login = head + _line(user or "lvs-nat") + b"\0\0mysql_native_password\0"
+    # Well, or of no user given: access denied (1045), in MariaDB's words for its sockets (1698).
+    well = rb"^(?s:.){4}\x00" if user else rb"^(?s:.){4}(?:\x00|\xff(?:\x15\x04|\xa2\x06))"
+    denied = rb"|(?P<fail>^(?s:.){4}\xff(?s:.)*)"
+    sizes = b"|".join(_whole(size, number + 1) for size in range(1, 256))
+    otherwise = b"|^(?:" + sizes + b")"
+    steps += _talk(b"", _packet(number, login), well + rb"(?P<done>)" + denied + otherwise)
+    return steps + _talk(
+        b"", _packet(number + 2, b""), well + denied, _packet(0, b"\1")
+    )  # COM_QUIT
 
 
 def _packet(number: int, content: bytes) -> bytes:
     return len(content).to_bytes(3, "little") + bytes([number]) + content
+
+
+def _whole(size: int, number: int) -> bytes:
+    """Return what finds the whole of a packet of *size* bytes that begins with 0xfe."""
+    return rb"\x%02x\x00\x00\x%02x\xfe(?s:.){%d}" % (size, number, size - 1)
 
 
 _SSL_REQUEST = b"\0\0\0\x08\x04\xd2\x16\x2f"

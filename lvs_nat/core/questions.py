@@ -218,8 +218,9 @@ class Expect:
     """Does a conversation go as its steps say?  name is the preset it was made by.
 
     What is expected is searched for in what has come since the last match; what a group of it
-    called fail finds, as in 220 |(?P<fail>5.*\\n), is a refusal.  tls is there where the
-    conversation begins with TLS (immediate), or a step goes over to it.
+    called fail finds, as in 220 |(?P<fail>5.*\\n), is a refusal, and where one called done
+    finds anything, if only that nothing is there, the next two steps are left out.  tls is
+    there where the conversation begins with TLS (immediate), or a step goes over to it.
     """
 
     kind: ClassVar[CheckKind] = CheckKind.EXPECT

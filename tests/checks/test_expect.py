@@ -6,7 +6,7 @@ from lvs_nat.checks.kind import Answer
 from lvs_nat.core import presets
 from lvs_nat.core.health import Outcome
 from lvs_nat.core.phrasing import conversation
-from lvs_nat.core.questions import Expect, Tls, Verify
+from lvs_nat.core.questions import Expect, Step, Tls, Verb, Verify
 from tests.checks.asking import ask, serving
 from tests.checks.certificates import NAME, Authority, inside
 
@@ -130,6 +130,29 @@ def test_what_came_instead_is_said(words, said, verdict):
             pass
 
     assert answer(conduct, talk("expect", words), LATE) == verdict
+
+
+@pytest.mark.parametrize(
+    "said, words",
+    [
+        (b"well\n", "conversation complete"),
+        (b"more\nwell\n", "conversation complete"),
+        (b"more\nill\n", "time is up before ^well, got 'ill'"),
+    ],
+)
+def test_what_is_not_needed_any_more_is_left_out(said, words):
+    steps = (
+        Step(Verb.EXPECT, rb"^well\n(?P<done>)|^more\n"),
+        Step(Verb.SEND, b"what?\n"),
+        Step(Verb.EXPECT, rb"^well\n"),
+    )
+
+    def conduct(client):
+        client.sendall(said)
+        while client.recv(65536):
+            pass
+
+    assert answer(conduct, Expect(steps), LATE).words == words
 
 
 def test_a_server_that_falls_silent_later_on_fails():

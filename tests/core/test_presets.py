@@ -167,3 +167,61 @@ def test_half_a_reply_is_waited_for(name, part):
     steps = presets.conversation(name).steps
 
     assert not re.search(steps[0].data, part)
+
+
+OK, DENIED = b"\x07\0\0{}\0\0\0\2\0\0\0", b"\x48\0\0{}\xff\x15\x04#28000Access denied"
+SWITCH = b"\x2c\0\0{}\xfecaching_sha2_password\0" + bytes(20) + b"\0"
+NO_ROOM = b"\x17\0\0{}\xff\x10\x04Too many connections"
+
+
+@pytest.mark.parametrize("tls", [False, True])
+@pytest.mark.parametrize(
+    "user, replies, well",
+    [
+        ("", [OK], True),
+        ("", [DENIED], True),
+        ("", [SWITCH, OK], True),
+        ("", [SWITCH, DENIED], True),
+        ("", [b"\x01\0\0{}\xfe", DENIED], True),
+        ("", [NO_ROOM], False),
+        ("", [SWITCH, NO_ROOM], False),
+        ("check", [OK], True),
+        ("check", [SWITCH, OK], True),
+        ("check", [DENIED], False),
+        ("check", [SWITCH, DENIED], False),
+    ],
+)
+def test_a_server_of_mysql_is_left_only_after_it_has_let_us_in_or_denied_us(
+    user, replies, well, tls
+):
+    conversation = presets.conversation("mysql", user, tls=Tls() if tls else None)
+    steps = [step for step in conversation.steps if step.verb is not Verb.TLS][1:]
+    if tls:
+        steps = steps[1:]  # the request for it
+    number, sent = 1 + tls, []
+    for reply in replies:
+        sent.append(steps.pop(0).data)
+        assert sent[-1][3] == number
+        packet = reply.replace(b"{}", bytes([number + 1]))
+        match = re.search(steps.pop(0).data, packet)
+        assert match
+        if match.groupdict().get("fail") is not None:
+            assert not well
+            return
+        if match.groupdict().get("done") is not None:
+            del steps[:2]
+        else:
+            assert match.end() == len(packet) or reply is replies[-1]
+        number += 2
+    assert well
+    assert (user or "lvs-nat").encode() + b"\0\0mysql_native_password\0" in sent[0]
+    assert [step.data for step in steps] == [b"\1\0\0\0\1"]
+
+
+@pytest.mark.parametrize("lacking", [1, 20, 43])
+def test_a_switch_that_has_not_come_whole_is_waited_for(lacking):
+    expected = presets.conversation("mysql").steps[2].data
+    whole = SWITCH.replace(b"{}", b"\2")
+
+    assert re.search(expected, whole)
+    assert not re.search(expected, whole[:-lacking])
