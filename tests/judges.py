@@ -14,6 +14,7 @@ from lvs_nat.lab import packages
 # Program: (Debian package, Red Hat package).
 PROGRAMS = {
     "groff": ("groff-base", "groff-base"),
+    "logrotate": ("logrotate", "logrotate"),
     "mandoc": ("mandoc", "mandoc"),
     "systemd-analyze": ("systemd", "systemd"),
     "zsh": ("zsh", "zsh"),
