@@ -17,7 +17,7 @@ from lvs_nat.core.setup import Target
 if TYPE_CHECKING:
     import ssl
 
-    from lvs_nat.checks.secure import Layer, Secure
+    from lvs_nat.checks.secure import Layer, Refusal, Secure
 
 # Bytes that are searched in one conversation, of which each may be searched again with every
 # piece that comes: enough for any server but one that sends its 64 KiB byte by byte.
@@ -36,7 +36,7 @@ class Plan(NamedTuple):
     acts: tuple[Act, ...]
     secure: Secure | None
     passed: Answer
-    refusal: ssl.SSLCertVerificationError | None = None
+    refusal: Refusal | None = None
 
 
 def prepare(target: Target) -> Line:

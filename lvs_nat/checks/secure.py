@@ -46,6 +46,13 @@ class Secure(NamedTuple):
     context: ssl.SSLContext
 
 
+class Refusal(NamedTuple):
+    """Why OpenSSL refuses a certificate.  The exception itself would hold on to the connection."""
+
+    code: int
+    words: str
+
+
 def inside(question: Tls, begin: Callable[[], Dialogue]) -> tuple[Callable[[], Dialogue], int]:
     """Return how *begin* begins inside TLS, and how much may be read, as a Line has them."""
     return partial(Layer, secure(question), lambda _: begin()), WHOLE_BUDGET
@@ -134,9 +141,7 @@ class Layer:
         "outgoing", "refusal", "secure",
     )  # fmt: skip
 
-    def __init__(
-        self, secure: Secure, begin: Begin, refusal: ssl.SSLCertVerificationError | None = None
-    ) -> None:
+    def __init__(self, secure: Secure, begin: Begin, refusal: Refusal | None = None) -> None:
         self.secure = secure
         self._begin = begin
         self.refusal = refusal
@@ -158,7 +163,7 @@ class Layer:
         try:
             heard = self._go_on()
         except ssl.SSLCertVerificationError as error:
-            heard = self._distrust(error)
+            heard = self._distrust(Refusal(error.verify_code, error.verify_message))
         except ssl.SSLError as error:
             heard = self._failed(f"TLS: {_reason(error)}")
         self.outgoing += self._outgoing.read()  # the last may be an alert
@@ -183,7 +188,7 @@ class Layer:
     def _failed(self, words: str) -> Answer:
         """Return a failure: what was found at first, where this was only to look closer."""
         if self.refusal:
-            words = f"certificate is not trusted: {self.refusal.verify_message}"
+            words = f"certificate is not trusted: {self.refusal.words}"
         return Answer(Outcome.FAIL, words)
 
     def _go_on(self) -> Heard:
@@ -218,23 +223,23 @@ class Layer:
             self._tls.write(dialogue.outgoing)
             dialogue.outgoing = b""
 
-    def _distrust(self, error: ssl.SSLCertVerificationError) -> Heard:
+    def _distrust(self, refusal: Refusal) -> Heard:
         """Return why a certificate is refused: after a second look, if that stands in it.
 
         OpenSSL tells nothing more of a certificate that it has refused.
         """
-        if error.verify_code in _DATES + _NAMES:
+        if refusal.code in _DATES + _NAMES:
             question = replace(self.secure.question, verify=Verify.NONE, ca="")
             with suppress(OSError, ValueError):
-                return Again(Layer(secure(question), self._begin, error))
-        self.refusal = error
+                return Again(Layer(secure(question), self._begin, refusal))
+        self.refusal = refusal
         return self._failed("")
 
     def _agree(self) -> Dialogue | Answer:
         """Return how it goes on once hands are shaken."""
         question = self.secure.question
         if self.refusal:
-            fault = _refused(self._tls, self.refusal.verify_code)
+            fault = _refused(self._tls, self.refusal.code)
             return Answer(Outcome.FAIL, fault) if fault else self._failed("")
         fault = short_lived(self._tls, question.min_days) if question.min_days else ""
         self._ageing = "" if question.min_days else short_lived(self._tls, SOON)

@@ -134,6 +134,7 @@ class Prober:
         self._untold = {probe: None for probe in self._untold if probe.wake >= 0}
         gc.collect()
         gc.freeze()  # thousands of lasting objects need not be walked again
+        gc.enable()  # the director, of which this was forked, suspends it while it starts
 
     def _hasten(self, haste: orders.Haste) -> None:
         if haste.generation == self._generation:

@@ -1,3 +1,4 @@
+import gc
 import re
 import socket
 import ssl
@@ -7,6 +8,7 @@ import pytest
 
 from lvs_nat.checks import tls
 from lvs_nat.checks.kind import Answer
+from lvs_nat.checks.secure import Layer
 from lvs_nat.core.health import Outcome
 from lvs_nat.core.questions import Http, Tls, Verify
 from lvs_nat.core.setup import Check, Target
@@ -168,6 +170,22 @@ def test_without_an_authority_of_ones_own_the_systems_are_believed(authority, ce
 
     assert verdict.outcome is Outcome.FAIL
     assert verdict.words.startswith("certificate is not trusted: ")
+
+
+@pytest.mark.parametrize("issuer", ["ours", "a stranger"])
+def test_a_refused_certificate_leaves_nothing_for_the_collector(authority, tmp_path, issuer):
+    """A connection of TLS is 100 kB; a server that is refused for days is asked every second."""
+    issuer = authority if issuer == "ours" else Authority(tmp_path)
+    context = issuer.server(issuer.issue("a.example"))
+    gc.disable()
+    try:
+        verdict = answer(inside(context), trusting(authority))
+        left = [it for it in gc.get_objects() if isinstance(it, Layer)]
+    finally:
+        gc.enable()
+
+    assert verdict.outcome is Outcome.FAIL
+    assert left == []
 
 
 def test_the_second_look_at_a_refused_certificate_may_come_to_nothing(authority):

@@ -1,5 +1,6 @@
 """The prober as the director meets it: real processes, real sockets on loopback."""
 
+import gc
 import os
 import resource
 import select
@@ -211,6 +212,20 @@ def told_in(asking, line, seconds):
             if isinstance(report, wire.Verdicts):
                 return [it.verdict.outcome for it in report.told]
     return []
+
+
+def test_a_prober_collects_garbage_though_it_was_forked_in_the_midst_of_a_start(well):
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    gc.disable()
+    with ours, theirs, open(os.devnull, "wb") as beat:
+        asking = prober.Prober(theirs, beat.fileno())
+        for record in orders.pack(1, [well]):
+            ours.send(record)
+        told_in(asking, ours, 10)
+    enabled = gc.isenabled()
+    gc.enable()
+
+    assert enabled
 
 
 def test_want_of_descriptors_is_not_the_servers_fault(well):
