@@ -42,7 +42,10 @@ class Agenda:
         """Forget slots that hold nothing but deadlines of questions that were answered."""
         while self._next:
             slot = self._next[0]
-            if any(probe.wake == slot for probe in self._slots[slot]):
+            probes = self._slots[slot]
+            while probes and probes[-1].wake != slot:
+                probes.pop()
+            if probes:
                 return
             del self._slots[heapq.heappop(self._next)]
 
