@@ -42,7 +42,9 @@ LIBRARIES: Mapping[CheckKind, tuple[str, str]] = MappingProxyType(
 
 
 # What is imported when the first such question is prepared, or the first certificate read.
-NEEDED = ("lvs_nat.checks.secure", "urllib.parse", "dns.message", "h2.connection", "_strptime")
+NEEDED = (
+    "lvs_nat.checks.secure", "urllib.parse", "hashlib", "dns.message", "h2.connection", "_strptime",
+)  # fmt: skip
 
 
 def missing(kind: CheckKind) -> str:
