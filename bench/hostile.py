@@ -30,6 +30,8 @@ ONE_BY_ONE = 3.0
 # What is asked half-open is well; who connects finds that it is not.
 SKIPPED = frozenset({"tcp-resets"})
 SHARE, MEMORY, LATE = 0.1, 32.0, 0.1
+# What the prober may grow by, in MB, while it is watched: none of what an answer took may stay.
+GROWTH = 0.5
 COLUMNS = ("daemon", "servers", "misjudged", "ill ones served, s", "CPU %", "RSS MB")
 
 
@@ -38,8 +40,9 @@ class Visit:
     """What a daemon made of the zoo.
 
     wrong names what it misjudged; ill ones were served for so many seconds at first; cpu and
-    memory are percents of a core and MB, those of our prober alone in prober; slowest is the
-    longest that a verdict of ours took, in seconds.
+    memory are percents of a core and MB, those of our prober alone in prober, and grown is by
+    how many MB the last of the daemon's processes has grown; slowest is the longest that a
+    verdict of ours took, in seconds.
     """
 
     asked: int
@@ -47,6 +50,7 @@ class Visit:
     served: float
     cpu: float
     memory: float
+    grown: float
     prober: tuple[float, float] = (0.0, 0.0)
     slowest: float = 0.0
 
@@ -90,13 +94,27 @@ def visit(daemon: Daemon, names: Collection[str], zoo: Zoo, watched: float) -> V
         time.sleep(settled)
         pids = it.pids
         used, used_there = machine.used(pids), machine.used(pids[2:])
+        before = megabytes(pids)
         time.sleep(watched)
         cpu, cpu_there = machine.used(pids) - used, machine.used(pids[2:]) - used_there
-        memory = [machine.memory(pid)[0] / 1024 for pid in it.pids]
+        memory = megabytes(it.pids)
         slowest = reported(it, began + settled + watched) if daemon is OURS else 0.0
         wrong, served = judged(it.changes(), places, began)
-    prober = (100 * cpu_there / watched, memory[-1])
-    return Visit(len(names), wrong, served, 100 * cpu / watched, sum(memory), prober, slowest)
+    return Visit(
+        len(names),
+        wrong,
+        served,
+        100 * cpu / watched,
+        sum(memory),
+        memory[-1] - before[-1],
+        (100 * cpu_there / watched, memory[-1]),
+        slowest,
+    )
+
+
+def megabytes(pids: Iterable[int]) -> list[float]:
+    """Return the resident memory of each of *pids*."""
+    return [machine.memory(pid)[0] / 1024 for pid in pids]
 
 
 def reported(it: Running, until: float) -> float:
@@ -142,7 +160,8 @@ def verdicts(visits: Mapping[str, Visit]) -> Table:
             Promise(
                 "the prober's CPU for keepalived's", ratio(ours.prober[0], theirs.cpu) or 0, SHARE
             ),
-            Promise("the prober's RSS, MB", ours.prober[1], MEMORY),
+            Promise("the prober's RSS, MB", visits[OURS.name].prober[1], MEMORY),
+            Promise("growth of the prober's RSS, MB", visits[OURS.name].grown, GROWTH),
             Promise("the slowest verdict, s", visits[OURS.name].slowest, TIMEOUT + LATE),
         ),
         notes=(
