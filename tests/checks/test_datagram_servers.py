@@ -11,13 +11,11 @@ import pytest
 
 from lvs_nat.core.health import Outcome
 from lvs_nat.core.questions import Dns, Radius, Udp
-from lvs_nat.errors import NotInstalled
 from lvs_nat.lab.topology import until
-from tests.checks import servers
 from tests.checks.asking import LATE, ask
 from tests.checks.servers import HOST, Place, endpoint, found, free_ports, program
 
-pytestmark = pytest.mark.servers
+pytestmark = [pytest.mark.servers, pytest.mark.usefixtures("packages")]
 SECRET = "xyzzy5461"
 # More addresses than a datagram of 512 bytes has room for.
 MANY = [f"192.0.2.{number}" for number in range(1, 101)]
@@ -33,16 +31,6 @@ web AAAA 2001:db8::7
 text TXT "a b" "c"
 {"".join(f"many A {address}" + chr(10) for address in MANY)}
 """
-
-
-@pytest.fixture(scope="module", autouse=True)
-def packages(pytestconfig):
-    try:
-        servers.tree()
-    except NotInstalled as error:
-        if pytestconfig.option.require_kernel:
-            raise
-        pytest.skip(str(error))
 
 
 @contextmanager

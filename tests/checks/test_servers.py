@@ -10,8 +10,7 @@ from lvs_nat.checks.kind import Answer
 from lvs_nat.core.health import Outcome
 from lvs_nat.core.presets import conversation
 from lvs_nat.core.questions import Grpc, Http, Tcp, Tls, Verify
-from lvs_nat.errors import NotInstalled
-from tests.checks import daemons, servers
+from tests.checks import daemons
 from tests.checks.asking import ask
 from tests.checks.certificates import NAME, Authority
 from tests.checks.daemons import ADMIN, PASSWORD, USER
@@ -22,14 +21,32 @@ LATE = 0.3
 
 
 @pytest.fixture(scope="module")
-def authority(tmp_path_factory, pytestconfig):
-    try:
-        servers.tree()
-    except NotInstalled as error:
-        if pytestconfig.option.require_kernel:
-            raise
-        pytest.skip(str(error))
+def authority(packages, tmp_path_factory):
     return Authority(tmp_path_factory.mktemp("certificates"))
+
+
+def running(start):
+    """Return the fixture of a server that *start* starts once for all tests."""
+
+    @pytest.fixture(scope="module")
+    def server(authority):
+        with start(authority) as server:
+            yield server
+
+    return server
+
+
+nginx = running(daemons.nginx)
+exim = running(daemons.exim)
+dovecot = running(daemons.dovecot)
+vsftpd = running(daemons.vsftpd)
+redis = running(daemons.redis)
+guarded_redis = running(lambda authority: daemons.redis(authority, "--requirepass", PASSWORD))
+memcached = running(lambda _: daemons.memcached())
+mariadb = running(daemons.mariadb)
+postgresql = running(partial(daemons.postgresql, secure=False))
+secure_postgresql = running(partial(daemons.postgresql, secure=True))
+slapd = running(daemons.slapd)
 
 
 def passed(words):
@@ -41,12 +58,6 @@ def failed(words):
 
 
 OK = passed("status 200")
-
-
-@pytest.fixture(scope="module")
-def nginx(authority):
-    with daemons.nginx(authority) as server:
-        yield server
 
 
 @pytest.mark.parametrize(
@@ -91,11 +102,7 @@ def test_nginx_is_asked_inside_tls_as_far_as_it_is_trusted(nginx, authority):
     assert ask(Http(tls=ANY), nginx.expired) == OK
     assert ask(Http(tls=another), nginx.secure) == failed(f"certificate is for other names: {NAME}")
     assert ask(Http(tls=trusted), nginx.expired).words.startswith("certificate expired on ")
-    assert (
-        ask(Http(tls=ANY), nginx.plain)
-        == failed("speaks no TLS: 'HTTP/1.1 400 Bad Request\\r\\nServer: nginx/1.22.1\\r\\nDate: '")
-        or True
-    )
+    assert ask(Http(tls=ANY), nginx.plain).words.startswith("speaks no TLS: 'HTTP/1.1 400 Bad Requ")
 
 
 @pytest.mark.parametrize(
@@ -109,66 +116,6 @@ def test_nginx_is_asked_inside_tls_as_far_as_it_is_trusted(nginx, authority):
 )
 def test_nginx_shakes_hands(nginx, port, question, verdict):
     assert ask(question, getattr(nginx, port)) == verdict
-
-
-@pytest.fixture(scope="module")
-def exim(authority):
-    with daemons.exim(authority) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def dovecot(authority):
-    with daemons.dovecot(authority) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def vsftpd(authority):
-    with daemons.vsftpd(authority) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def redis(authority):
-    with daemons.redis(authority) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def guarded_redis(authority):
-    with daemons.redis(authority, "--requirepass", PASSWORD) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def memcached(authority):
-    with daemons.memcached() as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def mariadb(authority):
-    with daemons.mariadb(authority) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def postgresql(authority):
-    with daemons.postgresql(authority, secure=False) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def secure_postgresql(authority):
-    with daemons.postgresql(authority, secure=True) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def slapd(authority):
-    with daemons.slapd(authority) as server:
-        yield server
 
 
 GOOD, WRONG = (USER, PASSWORD), (USER, "falsch")
