@@ -10,7 +10,7 @@ from lvs_nat.checks import sockets
 from lvs_nat.checks.kind import Answer, judge
 from lvs_nat.core.health import Outcome
 
-LONGEST = 65535
+LONGEST = 65535  # no datagram is longer
 
 # Is called with a datagram: returns the answer, or the question that goes on, or, in words,
 # what it is that answers something else.
@@ -18,14 +18,21 @@ Read = Callable[[bytes], Any]
 
 
 class Datagrams:
-    """A question over UDP.  Answers to something else change nothing before the deadline."""
+    """A question over UDP.  Answers to something else change nothing before the deadline.
 
-    __slots__ = ("_read", "_socket", "_strange")
+    silence is the answer where none at all has come, None where that is what it is for all
+    kinds.
+    """
+
+    __slots__ = ("_read", "_silence", "_socket", "_strange")
     events = select.EPOLLIN
 
-    def __init__(self, towards: sockets.Where, message: bytes, read: Read) -> None:
+    def __init__(
+        self, towards: sockets.Where, message: bytes, read: Read, silence: Answer | None = None
+    ) -> None:
         self._socket = sockets.datagram(towards, message)
         self._read = read
+        self._silence = silence
         self._strange = ""
 
     def fileno(self) -> int:
@@ -48,8 +55,8 @@ class Datagrams:
         return None
 
     def overdue(self) -> Answer | None:
-        """Return what is to be said of answers that were none."""
-        return unanswered(self._strange) if self._strange else None
+        """Return what silence means, or what is to be said of answers that were none."""
+        return unanswered(self._strange) if self._strange else self._silence
 
 
 def unanswered(what: str) -> Answer:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import select
-import socket
+from functools import partial
 from typing import NamedTuple
 
 from lvs_nat.checks import sockets
-from lvs_nat.checks.kind import Answer, Kind, judge, shown
+from lvs_nat.checks.datagrams import Datagrams
+from lvs_nat.checks.kind import Answer, Kind, shown
 from lvs_nat.core.health import Outcome
 from lvs_nat.core.questions import Udp
 from lvs_nat.core.setup import Target
 
-# No UDP datagram is longer.
-LONGEST = 65535
 # So much of an unexpected answer is shown.
 SHOWN = 16
 UNREFUSED = Answer(Outcome.PASS, "nothing refused it: not checked")
@@ -26,20 +24,6 @@ class Plan(NamedTuple):
     question: Udp
 
 
-class Asking(NamedTuple):
-    """A datagram that has been sent."""
-
-    socket: socket.SocketType
-    question: Udp
-    events: int = select.EPOLLIN
-
-    def fileno(self) -> int:
-        return self.socket.fileno()
-
-    def close(self) -> None:
-        self.socket.close()
-
-
 def prepare(target: Target) -> Plan:
     """Return what `start` is to be called with for *target*."""
     question = target.check.question
@@ -47,20 +31,11 @@ def prepare(target: Target) -> Plan:
     return Plan(sockets.where(target), question)
 
 
-def start(plan: Plan) -> Asking:
+def start(plan: Plan) -> Datagrams:
     """Send the datagram."""
-    return Asking(sockets.datagram(plan.towards, plan.question.send), plan.question)
-
-
-def proceed(asking: Asking, events: int) -> Answer | None:
-    """Return what the answer, or the ICMP error in its place, says."""
-    try:
-        answer = asking.socket.recv(LONGEST)
-    except BlockingIOError:
-        return None  # a datagram whose checksum was wrong
-    except OSError as error:
-        return judge(error.errno or 0)
-    return judged(asking.question, answer)
+    question = plan.question
+    silence = None if question.reply else UNREFUSED
+    return Datagrams(plan.towards, question.send, partial(judged, question), silence)
 
 
 def judged(question: Udp, answer: bytes) -> Answer:
@@ -81,9 +56,4 @@ def judged(question: Udp, answer: bytes) -> Answer:
     return Answer(Outcome.PASS, size)
 
 
-def overdue(asking: Asking) -> Answer | None:
-    """Return what silence means."""
-    return None if asking.question.reply else UNREFUSED
-
-
-KIND = Kind(prepare, start, proceed, steps=True, overdue=overdue)
+KIND = Kind(prepare, start, Datagrams.proceed, steps=True, overdue=Datagrams.overdue)
