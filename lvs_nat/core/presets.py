@@ -28,6 +28,11 @@ def _talk(*parts: bytes) -> Steps:
     return tuple(step for step in steps if step.data)
 
 
+def _command(line: bytes, answer: bytes) -> Steps:
+    """Return the steps that say a *line* and expect *answer*."""
+    return _talk(b"", line + b"\r\n", answer)
+
+
 def _line(text: str) -> bytes:
     if any(ord(letter) < 32 for letter in text):
         raise ValueError("has a control character in it")
@@ -40,15 +45,15 @@ def _reply(code: bytes) -> bytes:
 
 
 def _smtp(user: str, password: str, tls: bool) -> Steps:
-    hello = _talk(b"", b"EHLO " + _OURSELVES + b"\r\n", _reply(b"250"))
+    hello = _command(b"EHLO " + _OURSELVES, _reply(b"250"))
     steps = _talk(_reply(b"220")) + hello
     if tls:
         # RFC 3207, 4.2: what was said before counts no more.
-        steps += _talk(b"", b"STARTTLS\r\n", _reply(b"220")) + _SECURED + hello
+        steps += _command(b"STARTTLS", _reply(b"220")) + _SECURED + hello
     if user:
         words = b"\0" + _line(user) + b"\0" + _line(password)
-        steps += _talk(b"", b"AUTH PLAIN " + base64.b64encode(words) + b"\r\n", _reply(b"235"))
-    return steps + _talk(b"", b"QUIT\r\n", _reply(b"221"))
+        steps += _command(b"AUTH PLAIN " + base64.b64encode(words), _reply(b"235"))
+    return steps + _command(b"QUIT", _reply(b"221"))
 
 
 _OK = rb"^\+OK.*\n|(?P<fail>^-.*\n)"
@@ -57,11 +62,10 @@ _OK = rb"^\+OK.*\n|(?P<fail>^-.*\n)"
 def _pop3(user: str, password: str, tls: bool) -> Steps:
     steps = _talk(_OK)
     if tls:
-        steps += _talk(b"", b"STLS\r\n", _OK) + _SECURED
+        steps += _command(b"STLS", _OK) + _SECURED
     if user:
-        name = b"USER " + _line(user) + b"\r\n"
-        steps += _talk(b"", name, _OK, b"PASS " + _line(password) + b"\r\n", _OK)
-    return steps + _talk(b"", b"QUIT\r\n", _OK)
+        steps += _command(b"USER " + _line(user), _OK) + _command(b"PASS " + _line(password), _OK)
+    return steps + _command(b"QUIT", _OK)
 
 
 def _imap(user: str, password: str, tls: bool) -> Steps:
@@ -75,7 +79,7 @@ def _imap(user: str, password: str, tls: bool) -> Steps:
 
 def _tagged(tag: bytes, words: bytes) -> Steps:
     answer = rb"(?m)^" + tag + rb" OK.*\n|(?P<fail>^" + tag + rb" .*\n)"
-    return _talk(b"", tag + b" " + words + b"\r\n", answer)
+    return _command(tag + b" " + words, answer)
 
 
 def _quoted(text: str) -> bytes:
@@ -85,23 +89,21 @@ def _quoted(text: str) -> bytes:
 def _ftp(user: str, password: str, tls: bool) -> Steps:
     steps = _talk(_reply(b"220"))
     if tls:
-        steps += _talk(b"", b"AUTH TLS\r\n", _reply(b"234")) + _SECURED
+        steps += _command(b"AUTH TLS", _reply(b"234")) + _SECURED
     if user:
-        name = b"USER " + _line(user) + b"\r\n"
-        word = b"PASS " + _line(password) + b"\r\n"
-        steps += _talk(b"", name, _reply(b"(?:230|331)"), word, _reply(b"(?:230|202)"))
-    return steps + _talk(b"", b"QUIT\r\n", _reply(b"221"))
+        steps += _command(b"USER " + _line(user), _reply(b"(?:230|331)"))
+        steps += _command(b"PASS " + _line(password), _reply(b"(?:230|202)"))
+    return steps + _command(b"QUIT", _reply(b"221"))
 
 
 def _nntp(user: str, password: str, tls: bool) -> Steps:
     steps = _talk(_reply(b"20[01]"))
     if tls:
-        steps += _talk(b"", b"STARTTLS\r\n", _reply(b"382")) + _SECURED
+        steps += _command(b"STARTTLS", _reply(b"382")) + _SECURED
     if user:
-        name = b"AUTHINFO USER " + _line(user) + b"\r\n"
-        word = b"AUTHINFO PASS " + _line(password) + b"\r\n"
-        steps += _talk(b"", name, _reply(b"(?:281|381)"), word, _reply(b"281"))
-    return steps + _talk(b"", b"QUIT\r\n", _reply(b"205"))
+        steps += _command(b"AUTHINFO USER " + _line(user), _reply(b"(?:281|381)"))
+        steps += _command(b"AUTHINFO PASS " + _line(password), _reply(b"281"))
+    return steps + _command(b"QUIT", _reply(b"205"))
 
 
 def _redis(user: str, password: str, _tls: bool) -> Steps:
