@@ -10,7 +10,6 @@ import tempfile
 from collections.abc import Iterable
 from ipaddress import ip_address
 from pathlib import Path
-from types import TracebackType
 
 from lvs_nat.errors import LvsNatError
 from lvs_nat.lab.animals import tls
@@ -56,12 +55,7 @@ class Zoo:
         self._places = {name: Endpoint(host, port) for name, port in zip(self._names, ports)}
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._process.communicate()
         self._folder.cleanup()
 

@@ -7,7 +7,6 @@ import select
 import signal
 import time
 from collections.abc import Sequence
-from types import TracebackType
 
 from lvs_nat.errors import LvsNatError
 
@@ -67,12 +66,7 @@ class Child:
     def __enter__(self) -> Child:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def fileno(self) -> int:

@@ -6,7 +6,6 @@ import errno
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from types import TracebackType
 
 from lvs_nat.core.plan import Operation, SetTimeouts
 from lvs_nat.errors import KernelError, NotInstalled, NotPrivileged
@@ -112,12 +111,7 @@ class Ipvs:
     def __enter__(self) -> Ipvs:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:

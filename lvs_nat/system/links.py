@@ -11,7 +11,6 @@ import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from ipaddress import ip_address
-from types import TracebackType
 from typing import Any, Union
 
 from pyroute2 import IPRoute
@@ -100,12 +99,7 @@ class Links:
     def __enter__(self) -> Links:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:

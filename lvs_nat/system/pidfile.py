@@ -7,7 +7,6 @@ import os
 import time
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
 
 from lvs_nat.errors import AlreadyRunning, LvsNatError
 
@@ -46,12 +45,7 @@ class PidFile:
             raise
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._number < 0:
             return
         if self._owner == os.getpid():  # not in a child that left the story early

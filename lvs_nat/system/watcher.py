@@ -11,7 +11,6 @@ from collections.abc import Collection, Iterator
 from contextlib import ExitStack
 from enum import Enum
 from ipaddress import IPv4Address, IPv6Address
-from types import TracebackType
 from typing import NamedTuple
 
 from lvs_nat.errors import KernelError
@@ -95,12 +94,7 @@ class Watcher:
     def __enter__(self) -> Watcher:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
