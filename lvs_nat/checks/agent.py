@@ -15,7 +15,7 @@ from functools import partial
 
 from lvs_nat.checks import sockets, stream
 from lvs_nat.checks.file import SHARE
-from lvs_nat.checks.kind import Answer, Kind
+from lvs_nat.checks.kind import Answer
 from lvs_nat.checks.script import first_line
 from lvs_nat.core.health import Outcome, Weight
 from lvs_nat.core.questions import Agent
@@ -78,10 +78,4 @@ def prepare(target: Target) -> stream.Line:
     return stream.Line(sockets.where(target), partial(Dialogue, question.send), MOST)
 
 
-KIND = Kind(
-    prepare,
-    stream.start,
-    stream.Stream.proceed,
-    steps=True,
-    overdue=stream.Stream.overdue,
-)
+KIND = stream.kind(prepare)

@@ -8,8 +8,8 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, Union
 
 from lvs_nat.checks import patterns, sockets, stream
-from lvs_nat.checks.kind import Answer, Kind, shown
-from lvs_nat.checks.stream import BUDGET, Again, Dialogue, End, Heard, Line, Stream
+from lvs_nat.checks.kind import Answer, shown
+from lvs_nat.checks.stream import BUDGET, Again, Dialogue, End, Heard, Line
 from lvs_nat.core.health import Outcome
 from lvs_nat.core.questions import Expect, Verb
 from lvs_nat.core.setup import Target
@@ -178,4 +178,4 @@ def _begin(plan: Plan, place: int, tls: ssl.SSLObject) -> Dialogue | Answer:
     return part(tls, plan.passed)
 
 
-KIND = Kind(prepare, stream.start, Stream.proceed, steps=True, overdue=Stream.overdue)
+KIND = stream.kind(prepare)

@@ -25,8 +25,8 @@ from h2.events import (
 from h2.exceptions import ProtocolError
 
 from lvs_nat.checks import sockets, stream
-from lvs_nat.checks.kind import Answer, Kind, shown
-from lvs_nat.checks.stream import End, Heard, Line, Stream
+from lvs_nat.checks.kind import Answer, shown
+from lvs_nat.checks.stream import End, Heard, Line
 from lvs_nat.core.health import Outcome
 from lvs_nat.core.questions import Grpc
 from lvs_nat.core.setup import Target
@@ -204,4 +204,4 @@ def _failed(words: str) -> Answer:
     return Answer(Outcome.FAIL, words)
 
 
-KIND = Kind(prepare, stream.start, Stream.proceed, steps=True, overdue=Stream.overdue)
+KIND = stream.kind(prepare)

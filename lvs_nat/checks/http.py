@@ -9,9 +9,9 @@ from functools import lru_cache, partial
 from typing import NamedTuple
 
 from lvs_nat.checks import content, sockets, stream
-from lvs_nat.checks.kind import Answer, Kind, shown
+from lvs_nat.checks.kind import Answer, shown
 from lvs_nat.checks.response import Malformed, Response, usual
-from lvs_nat.checks.stream import Again, End, Heard, Line, Stream
+from lvs_nat.checks.stream import Again, End, Heard, Line
 from lvs_nat.core.health import Outcome
 from lvs_nat.core.questions import Http
 from lvs_nat.core.setup import Target
@@ -189,4 +189,4 @@ def _here(wanted: Wanted, location: bytes) -> str | None:
     return (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
 
 
-KIND = Kind(prepare, stream.start, Stream.proceed, steps=True, overdue=Stream.overdue)
+KIND = stream.kind(prepare)

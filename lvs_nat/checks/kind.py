@@ -100,9 +100,11 @@ class Kind(NamedTuple):
     question under way that goes on in its place within the same deadline; it must never block.
     unasked says what the errno of an OSError that either raised means.  overdue, where there is
     one, is asked for the answer when the deadline has passed; it returns None where silence
-    means what it means for all kinds.  sentinel makes what watches between probes, from what
-    prepare returned; watch watches for all targets at once.  A kind with a batch is asked
-    through that: it has no use for start, proceed and what they need.
+    means what it means for all kinds.  reached, where there is one, says that the server's
+    machine has answered: what works there has the whole time-out, however impatient we are.
+    sentinel makes what watches between probes, from what prepare returned; watch watches for
+    all targets at once.  A kind with a batch is asked through that: it has no use for start,
+    proceed and what they need.
     """
 
     prepare: Callable[[Target], Any]
@@ -110,6 +112,7 @@ class Kind(NamedTuple):
     proceed: Callable[[Any, int], Any]
     steps: bool = False
     overdue: Callable[[Any], Answer | None] | None = None
+    reached: Callable[[Any], bool] | None = None
     sentinel: Callable[[Any], Sentinel] | None = None
     watch: Watch | None = None
     batch: Batch | None = None

@@ -6,10 +6,11 @@ import select
 import socket
 from collections.abc import Callable
 from enum import Enum
-from typing import NamedTuple, Protocol, Union
+from typing import Any, NamedTuple, Protocol, Union
 
 from lvs_nat.checks import sockets
-from lvs_nat.checks.kind import Answer, judge
+from lvs_nat.checks.kind import Answer, Kind, judge
+from lvs_nat.core.setup import Target
 
 # The most that is read of one server for one question, in bytes.
 BUDGET = 1 << 16
@@ -116,6 +117,10 @@ class Stream:
         """Return what it means that the deadline has passed."""
         return self._dialogue.end(End.LATE) if self._dialogue else None
 
+    def reached(self) -> bool:
+        """Say whether the connection was made, so that whoever owes an answer is at work."""
+        return self._dialogue is not None
+
     def _say(self, dialogue: Dialogue) -> bool:
         """Send what there is to say, as far as it goes; return False if nobody listens."""
         try:
@@ -166,3 +171,9 @@ def start(line: Line, following: Dialogue | None = None) -> Stream:
         made.setsockopt(*sockets.LATE_ACK)
     sockets.connect(made, where.place)
     return Stream(line, made, following)
+
+
+def kind(prepare: Callable[[Target], Any]) -> Kind:
+    """Return the kind of check that asks whom *prepare* gives a Line for."""
+    said = Stream.overdue, Stream.reached
+    return Kind(prepare, start, Stream.proceed, True, *said)

@@ -7,9 +7,9 @@ from contextlib import suppress
 from functools import partial
 
 from lvs_nat.checks import secure, sockets, stream
-from lvs_nat.checks.kind import Answer, Kind
+from lvs_nat.checks.kind import Answer
 from lvs_nat.checks.secure import WHOLE_BUDGET, Layer
-from lvs_nat.checks.stream import Dialogue, End, Line, Stream
+from lvs_nat.checks.stream import Dialogue, End, Line
 from lvs_nat.core.health import Outcome
 from lvs_nat.core.questions import Tls, Verify
 from lvs_nat.core.setup import Target
@@ -60,4 +60,4 @@ class Parting:
         return self._answer
 
 
-KIND = Kind(prepare, stream.start, Stream.proceed, steps=True, overdue=Stream.overdue)
+KIND = stream.kind(prepare)

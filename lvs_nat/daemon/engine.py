@@ -273,6 +273,10 @@ class Engine:
             self._wait_for(probe, answer)
 
     def _overdue(self, probe: Probe, now: float, late: bool) -> None:
+        whole = probe.began + probe.check.timeout
+        if probe.due < whole and probe.reached():
+            self._look_at(probe, whole)
+            return
         answer = probe.overdue()
         self._give_up(probe)
         if late and not probe.again:

@@ -84,6 +84,14 @@ class Probe:
         except Exception as error:
             return self._mishaps.answer(error)
 
+    def reached(self) -> bool:
+        """Say whether the server's machine has answered, so that the server is at work."""
+        try:
+            return self.kind.reached is not None and self.kind.reached(self.asking)
+        except Exception as error:
+            self._mishaps.answer(error)
+            return False
+
     def settle(self, answer: Answer, news: bool) -> None:
         """Take note of the answer that has been judged, and whether that was news."""
         self.answer = answer

@@ -7,8 +7,8 @@ from contextlib import closing
 import pytest
 
 from lvs_nat.checks import sockets, stream
-from lvs_nat.checks.kind import Answer, Kind
-from lvs_nat.checks.stream import BUDGET, End, Line, Stream
+from lvs_nat.checks.kind import Answer
+from lvs_nat.checks.stream import BUDGET, End, Line
 from lvs_nat.core.health import Outcome
 from lvs_nat.core.questions import Http
 from lvs_nat.core.setup import Check, Target
@@ -42,8 +42,7 @@ def talk(conduct, dialogue, timeout=5.0, **more):
     with serving(conduct) as endpoint:
         where = sockets.where(Target(endpoint, Check()))
         line = Line(where, lambda: dialogue, **more)
-        kind = Kind(None, stream.start, Stream.proceed, steps=True, overdue=Stream.overdue)
-        return ask_by(kind, line, timeout)
+        return ask_by(stream.kind(None), line, timeout)
 
 
 def test_what_is_said_arrives_whole_and_so_does_what_is_heard():

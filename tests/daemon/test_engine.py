@@ -3,7 +3,7 @@
 import os
 import socket
 from collections import Counter
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 
 import pytest
@@ -11,7 +11,7 @@ import pytest
 from lvs_nat.checks import tcp
 from lvs_nat.checks.kind import Kind
 from lvs_nat.core.health import Outcome
-from lvs_nat.core.questions import CheckKind, Connect, Idle, Tls
+from lvs_nat.core.questions import CheckKind, Connect, Http, Idle, Tls
 from lvs_nat.core.schedule import CONFIRM, SHORTEST
 from lvs_nat.core.setup import Check, Target
 from lvs_nat.daemon.agenda import SLOT
@@ -310,6 +310,41 @@ def test_a_suspect_that_is_silent_is_known_to_be_after_two_short_times_out(world
     _, second, *_ = world.times(target)[before:]
     assert world.outcomes(target)[before:][:2] == [Outcome.SILENT] * 2
     assert second - began <= 2 * SHORTEST + CONFIRM + 5 * SLOT
+
+
+def served(world, server, delay):
+    """Let the next question to *server* be answered *delay* seconds after it has connected."""
+    while not world.engine.in_flight:
+        world.wait(SLOT)
+    client, _ = server.accept()
+    with client:
+        world.wait(delay)
+        with suppress(ConnectionError):  # nobody has waited so long
+            client.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+        world.wait(2 * SLOT)
+
+
+@pytest.mark.parametrize(
+    ("delays", "outcomes"),
+    [
+        ((0.5,), [Outcome.PASS]),  # it is suspected, and busy
+        ((1.0, 0.5), [Outcome.SILENT, Outcome.PASS]),  # it is counted against, and busy
+    ],
+)
+def test_impatience_is_with_machines_and_a_busy_server_has_its_whole_time_out(
+    world, delays, outcomes
+):
+    with socket.create_server(("127.1.2.5", 0)) as server:
+        check = replace(SLOW, question=Http())
+        target = Target(at("{}:{}".format(*server.getsockname())), check)
+        world.engine.ask([target])
+        for _ in range(3):
+            served(world, server, 0.0)
+        world.engine.suspect([target])
+        for delay in delays:
+            served(world, server, delay)
+
+    assert world.outcomes(target) == [Outcome.PASS] * 3 + outcomes
 
 
 def test_a_question_to_a_suspect_that_is_under_way_gets_no_more_patience_than_a_new_one(world):

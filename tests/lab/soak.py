@@ -175,7 +175,9 @@ class Soak:
     def _evidence(self):
         shown = self.director.command("status", check=False)
         recent = "\n  ".join(self.history[-12:])
-        return f"the last faults:\n  {recent}\n{shown.stdout}{shown.stderr}"
+        lines = "\n  ".join(self.director.log().splitlines()[-150:])
+        words = f"the last faults:\n  {recent}\nthe log:\n  {lines}\n"
+        return f"{words}{shown.stdout}{shown.stderr}"
 
 
 def until_family(director):

@@ -2,6 +2,7 @@
 
 import socket
 import threading
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -15,12 +16,14 @@ class SystemLog:
         if not path.exists():
             self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
             self._socket.bind(str(path))
+            path.chmod(0o666)  # the prober is nobody
             threading.Thread(target=self._keep, daemon=True).start()
 
     def _keep(self):
         with suppress(OSError):
             while line := self._socket.recv(1 << 16):
-                self._lines.append(line.decode(errors="replace").rstrip("\n\0"))
+                text = line.decode(errors="replace").rstrip("\n\0")
+                self._lines.append(f"{time.monotonic():.2f} {text}")
 
     def text(self):
         return "\n".join(self._lines)
