@@ -9,7 +9,7 @@ from typing import NamedTuple, TypeVar
 
 from lvs_nat.core.health import SERVING, Health, State, joined
 from lvs_nat.core.leaving import Departure, leave
-from lvs_nat.core.pool import Choice, Stand, Wish, choose, serves, share
+from lvs_nat.core.pool import Choice, Stand, Wish, begun, choose, serves, share
 from lvs_nat.core.setup import OnStart, Setup, Target
 from lvs_nat.core.targets import Asker, Here
 from lvs_nat.core.wishes import Wanted, Wishes, lasting, wanted
@@ -160,6 +160,20 @@ class Cluster:
                 if any(serves(self.stand(Row(key.service, it), now)) for it in others):
                     ramps[key] = now
         return replace(self, ramps=ramps) if ramps != self.ramps else self
+
+    def resuming(self, ramps: Mapping[tuple[str, str], float], rows: Table, now: float) -> Cluster:
+        """Return the cluster with the slow returns that the last director has not finished.
+
+        They go on from the weights that it left in *rows*, however long nobody was there.
+        """
+        resumed = {}
+        for key in self.members if ramps else ():
+            since, row = ramps.get((str(key.service), str(key.endpoint))), _row(rows, key)
+            slow_start = self.setup.service(key.service).slow_start
+            if since is not None and row and slow_start:
+                least = begun(row.weight, self.meant(key).weight, slow_start, now)
+                resumed[key] = min(now, max(since, least))
+        return replace(self, ramps={**self.ramps, **resumed})
 
     def wished(self, wishes: Wishes, now: float) -> Cluster:
         """Return the cluster with other wishes of the operator; who is let in comes slowly."""

@@ -21,7 +21,8 @@ class Memory:
     clean says that the director was told to end; it had not crashed.  began is when the
     service did.  saved is the digest of the rule file, and rules what it meant; running are
     the rules that ran, which are rules with the edits adopted since; settings is the text of
-    lvs-nat.conf.  Where they differ from what the files hold now, these are what ran.
+    lvs-nat.conf.  Where they differ from what the files hold now, these are what ran.  ramps
+    says since when a real server was coming back slowly, by the names of its row.
     """
 
     boot: str
@@ -32,6 +33,7 @@ class Memory:
     running: str
     settings: str
     healths: Mapping[tuple[str, str], Health] = field(default_factory=dict)
+    ramps: Mapping[tuple[str, str], float] = field(default_factory=dict)
 
     def health(self, target: Target) -> Health | None:
         """Return what was known of *target*, for a director that comes after a while.
@@ -78,6 +80,7 @@ def spell(memory: Memory) -> str:
             "running": memory.running,
             "settings": memory.settings,
             "healths": [[*key, *_spell(health)] for key, health in memory.healths.items()],
+            "ramps": [[*key, since] for key, since in memory.ramps.items()],
         }
     )
 
@@ -101,6 +104,8 @@ def parse(text: str) -> Memory:
                 (str(address), str(kind)): _health(*rest)
                 for address, kind, *rest in data["healths"]
             },
+            # Files of this format have not always had them.
+            ramps={(str(name), str(it)): float(at) for name, it, at in data.get("ramps", ())},
         )
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise ValueError(f"not a state file of this version: {error}") from error

@@ -178,3 +178,12 @@ def share(since: float, slow_start: float, now: float) -> float:
     """Return how much of its weight a server has that began to return at *since*."""
     part = (now - since) / slow_start if slow_start else 1.0
     return min(1.0, max(1 / SCALE, int(part * STEPS) / STEPS))
+
+
+def begun(weight: int, meant: int, slow_start: float, now: float) -> float:
+    """Return since when a server has been returning that has come to this kernel weight.
+
+    The step that it was in is taken for done, so that no step is waited for twice.
+    """
+    part = weight / scaled(meant) if meant else 1.0
+    return now - slow_start * min(1.0, part + 1 / STEPS)

@@ -63,7 +63,7 @@ class Notes:
         if found:
             recall = found.health_now if at_once else found.health
             known = {who: was for who in cluster.healths if (was := recall(who))}
-            cluster = cluster.recalling(known, rows)
+            cluster = cluster.recalling(known, rows).resuming(found.ramps, rows, now)
         return cluster.presuming(rows, now)
 
     def left_by_a_crash(self) -> Saved | None:
@@ -94,9 +94,10 @@ class Notes:
     def write(self, director: Director, saved: Saved, began: float, *, clean: bool = False) -> None:
         """Write down what runs now, if that is news."""
         # To see that nothing is new takes a tenth of the time of spelling thousands of rows.
-        healths = director.cluster.healths.values()
+        cluster = director.cluster
+        healths = cluster.healths.values()
         moments = [(health.state, health.since, health.falls) for health in healths]
-        news = (director.meant, director.cluster.members, saved, clean, moments)
+        news = (director.meant, cluster.members, saved, clean, moments, cluster.ramps)
         if news == self._written:
             return
         try:
@@ -114,7 +115,7 @@ class Notes:
         self._path.unlink(missing_ok=True)
 
     def _put(self, director: Director, saved: Saved, began: float, clean: bool) -> None:
-        running = spell(director.meant)
+        running, ramps = spell(director.meant), director.cluster.ramps
         noted = Memory(
             boot=self._boot,
             clean=clean,
@@ -124,5 +125,6 @@ class Notes:
             running=running,
             settings=saved.settings,
             healths=memory.known(director.cluster.healths),
+            ramps={(str(it.service), str(it.endpoint)): at for it, at in ramps.items()},
         )
         files.write_atomic(self._path, memory.spell(noted), mode=0o600)

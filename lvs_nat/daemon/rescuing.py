@@ -41,6 +41,16 @@ def prepared(setup: Setup, record: Path) -> Rescue | None:
     return None
 
 
+def adopted(record: Path) -> Rescue | None:
+    """Return the rules that an image of this process before has made, if it has."""
+    rescue = Rescue(record)
+    try:
+        return rescue if rescue.adopt() else None
+    except OSError as error:
+        log.warning("rescue ends: %s: %s", record, error.strerror)
+        return None
+
+
 def withdrawn(rescue: Rescue) -> None:
     """Take the rules away again, as far as that can be without the privileges of a start."""
     with suppress(LvsNatError, OSError):  # they do nothing; the next start or stop removes them

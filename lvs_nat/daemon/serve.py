@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from lvs_nat.daemon.link import Link
     from lvs_nat.daemon.saved import Saved
     from lvs_nat.daemon.succession import Seat
+    from lvs_nat.system.rescue import Rescue
     from lvs_nat.system.watcher import Watcher
 
 log = logging.getLogger(__name__)
@@ -29,6 +30,8 @@ log = logging.getLogger(__name__)
 # first round of probes.
 SETTLING = 180.0
 
+# What a director has that had to be made as root, or by the image before it.
+Hands = tuple["Watcher | None", "Rescue | None"]
 # Called once, with an LSB exit code, what to show, and warnings.
 Announce = Callable[[int, str, "tuple[str, ...]"], None]
 
@@ -54,15 +57,20 @@ def serve(paths: Paths, lock: PidFile, announce: Announce) -> int:
             lock.write()
             link = spawn(program=program)
             saved = _saved(paths)
-            from lvs_nat.daemon import rivalry, watching
+            from lvs_nat.daemon import rescuing, rivalry, watching
             from lvs_nat.daemon.succession import Seat
 
             claim, rivals = rivalry.claimed(_towards_rivals(paths, saved))
             warnings = (*map(str, (*saved.problems, *saved.warnings)), *rivals)
             for warning in warnings:
                 log.warning("%s", warning)
+
+            def hands() -> Hands:
+                rescue = rescuing.prepared(saved.setup, paths.rescue)
+                return watching.opened(saved.setup), rescue
+
             seat = Seat(program, lock.fileno(), claim=claim)
-            return _direct(paths, saved, link, tell, seat, lambda: watching.opened(saved.setup))
+            return _direct(paths, saved, link, tell, seat, hands)
 
     return _guarded(begin, tell)
 
@@ -73,7 +81,7 @@ def go_on(paths: Paths, lock: int, listening: int, link: Link, watcher: Watcher 
     It has left the descriptors *lock* and *listening*, the *watcher* that it had, and all that
     it knew in the state file.
     """
-    from lvs_nat.daemon import rivalry
+    from lvs_nat.daemon import rescuing, rivalry
     from lvs_nat.daemon.notes import Notes
     from lvs_nat.daemon.succession import Seat
 
@@ -87,7 +95,11 @@ def go_on(paths: Paths, lock: int, listening: int, link: Link, watcher: Watcher 
                 raise LvsNatError("what ran is not known; ending, and leaving the table as it is")
             claim, _ = rivalry.claim()
             seat = Seat(Program.of_this_process(), lock, listening, claim)
-            return _direct(paths, notes.saved(found), link, lambda *_: None, seat, lambda: watcher)
+
+            def hands() -> Hands:
+                return watcher, rescuing.adopted(paths.rescue)
+
+            return _direct(paths, notes.saved(found), link, lambda *_: None, seat, hands)
 
     return _guarded(begin, lambda *_: None)
 
@@ -98,7 +110,7 @@ def _direct(
     link: Link,
     tell: Callable[[int, str], None],
     seat: Seat,
-    watch: Callable[[], Watcher | None],
+    hands: Callable[[], Hands],
 ) -> int:
     from lvs_nat.daemon import rescuing
     from lvs_nat.daemon.service import Service
@@ -106,8 +118,7 @@ def _direct(
     from lvs_nat.system.timeouts import TimeoutRecord
 
     with Ipvs(TimeoutRecord(paths.timeouts)) as kernel:
-        watcher = watch()
-        rescue = rescuing.prepared(saved.setup, paths.rescue)
+        watcher, rescue = hands()
         privileges.keep_only(("CAP_NET_ADMIN",))
 
         def begun(code: int, text: str) -> None:

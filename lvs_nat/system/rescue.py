@@ -53,6 +53,15 @@ class Rescue:
         self._record.unlink()
         raise LvsNatError("; ".join(reasons))
 
+    def adopt(self) -> bool:
+        """Go on with rules that stand, without being root; return whether there are any.
+
+        Whom they rescue is not known: the first `begin` says it anew.
+        """
+        name = read_text(self._record).strip() if self._record.exists() else ""
+        self._means = next((means for means in MEANS if means.name == name), None)
+        return self._means is not None
+
     def begin(self, endpoints: Collection[Endpoint]) -> bool:
         """Begin to have *endpoints* rescued and nobody else; return whether that was begun.
 

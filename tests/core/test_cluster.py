@@ -1,3 +1,4 @@
+from dataclasses import replace
 from ipaddress import ip_interface
 
 import pytest
@@ -168,6 +169,38 @@ def test_what_the_last_director_knew_to_serve_serves_on_where_the_kernel_holds_i
     recalled = cluster.recalling(known, held.services).presuming(held.services, 0.0)
 
     assert rows(recalled) == expected
+
+
+SLOWLY = Setup(ServiceSetup((CHECK,), slow_start=100.0))
+
+
+@pytest.mark.parametrize(
+    ("held", "now", "later", "weight"),
+    [
+        (150, 31.0, 31.0, 150),  # nobody was away
+        (150, 31.0, 81.0, 400),
+        (150, 900.0, 900.0, 175),  # nobody was there for long: it goes on, and does not jump
+        (150, 900.0, 950.0, 425),
+        (0, 31.0, 31.0, 25),  # somebody has quiesced it meanwhile
+        (500, 31.0, 31.0, 150),  # somebody has had enough of it: slowly all the same
+        (None, 31.0, 31.0, 500),  # it is not there: it comes as one that starts
+    ],
+)
+def test_a_slow_return_goes_on_after_a_restart_from_the_weight_it_had_come_to(
+    held, now, later, weight
+):
+    kept = [real("192.168.122.20:80", 1000)]
+    kept += [] if held is None else [real("192.168.122.10:80", held)]
+    cluster = Cluster.of(WEB, SLOWLY, {})
+    well = {who: Health(State.UP) for who in cluster.healths}
+    left = {(f"tcp {VIP}", "192.168.122.10:80"): 0.0}
+    table = rules(service(VIP, *kept)).services
+    found = replace(cluster, healths=well).resuming(left, table, now)
+
+    assert rows(found, now=later) == (
+        real("192.168.122.10:80", weight),
+        real("192.168.122.20:80", 1000),
+    )
 
 
 def test_a_server_known_to_be_down_must_rise_and_one_not_known_passes_once():

@@ -1,6 +1,7 @@
 import json
 import re
 from contextlib import suppress
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -22,7 +23,8 @@ RULES = "-A -t 10.0.0.1:80 -s rr\n"
 
 def noted(healths, rules=RULES):
     known = memory.known(healths)
-    return Memory("boot", False, 1.5, "digest", rules, RULES, "fall = 3\n", known)
+    ramps = {("tcp 10.0.0.1:80", "192.168.122.10:80"): 11.5}
+    return Memory("boot", False, 1.5, "digest", rules, RULES, "fall = 3\n", known, ramps)
 
 
 @pytest.mark.parametrize("rules", [RULES, RULES.replace("rr", "wrr")], ids=["as saved", "edited"])
@@ -34,8 +36,16 @@ def test_what_is_remembered_is_read_back(rules):
     assert (found.health(WHO), found.health(OTHER)) == (DOWN, None)
 
 
+def test_a_state_file_without_slow_returns_is_one_too():
+    before = noted({WHO: DOWN})
+    data = json.loads(memory.spell(before))
+    del data["ramps"]
+
+    assert memory.parse(json.dumps(data)) == replace(before, ramps={})
+
+
 def test_rules_without_an_edit_are_kept_once():
-    assert memory.spell(noted({})).count("10.0.0.1") == 1
+    assert memory.spell(noted({})).count("-A -t 10.0.0.1") == 1
 
 
 def test_a_streak_is_counted_on_by_a_director_that_goes_on_and_anew_by_a_later_one():

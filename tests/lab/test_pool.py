@@ -1,5 +1,10 @@
 """Who takes clients, by the operator's wish, the panic guard, a sorry server, a slow return."""
 
+import os
+import signal
+import time
+from pathlib import Path
+
 import pytest
 
 from lvs_nat.lab.topology import until
@@ -7,6 +12,7 @@ from tests.lab.director import LVS01, LVS02, TUTORIAL, VIP, Director
 
 pytestmark = pytest.mark.lab
 SORRY = "192.168.122.30:80"
+STATE = Path("/run/lvs-nat/state.json")
 
 
 def answers(director, seconds=1.0):
@@ -131,3 +137,35 @@ def test_a_server_that_returns_slowly_comes_step_by_step_and_save_knows_nothing_
         assert min(seen - {0}) <= 125
         director.service("save")
         assert director.saved() == TUTORIAL.replace("rr", "wrr")
+
+
+@pytest.mark.parametrize("word", ["restart", "reexec", "kill"])
+def test_a_server_that_returns_slowly_goes_on_from_where_it_was(word):
+    config = "slow_start = 40\n"
+    with Director(rules=TUTORIAL.replace("rr", "wrr"), config=config) as director:
+
+        def weight():
+            row = next((it for it in director.table().splitlines() if LVS01 in it), "-w 0")
+            return int(row.split("-w ")[1])
+
+        director.service("start")
+        director.lab.kill_server("lvs01")
+        director.until_table(LVS01, 3, present=False)
+        director.lab.start_server("lvs01")
+        began = time.monotonic()
+        until(lambda: weight() >= 50, 30, "a tenth of its weight")
+        until(lambda: '"ramps": [[' in STATE.read_text(), 5, "its return in the state file")
+        before = weight()
+        if word == "kill":
+            os.kill(director.pid(), signal.SIGKILL)
+            director.service("start")
+        elif word == "restart":
+            director.service("restart")
+        else:
+            director.command("reexec")
+        after = weight()
+        until(lambda: director.status()["uptime"] > 1, 10, "a director that has looked twice")
+
+        # Of forty seconds so many have passed, at most; it returned some time after it began.
+        assert before <= after
+        assert weight() <= 500 * (time.monotonic() - began) / 40

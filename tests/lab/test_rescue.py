@@ -13,7 +13,7 @@ pytestmark = pytest.mark.lab
 
 ROOT = Path(__file__).parent.parent.parent
 RECORD = Path("/run/lvs-nat/rescue")
-# Sets up as root, then switches as a director does, for what it is told line by line.
+# Sets up as root, or adopts without, then switches as a director does, told line by line.
 SWITCH = """
 import select, sys
 from pathlib import Path
@@ -21,8 +21,12 @@ from lvs_nat.model import Endpoint
 from lvs_nat.system import privileges
 from lvs_nat.system.rescue import Rescue
 rescue = Rescue(Path("/run/lvs-nat/rescue"))
-print(rescue.set_up(), flush=True)
-privileges.keep_only(["CAP_NET_ADMIN"])
+if sys.argv[1:]:
+    privileges.keep_only(["CAP_NET_ADMIN"])
+    print(rescue.adopt(), flush=True)
+else:
+    print(rescue.set_up(), flush=True)
+    privileges.keep_only(["CAP_NET_ADMIN"])
 for line in sys.stdin:
     if rescue.begin(map(Endpoint.parse, line.split())):
         while not rescue.ended():
@@ -50,11 +54,11 @@ SERVERS = {"lvs01": ("192.168.122.10", "fd00:122::10"), "lvs02": ("192.168.122.2
 class Switch:
     """The rules in the director, made and switched by a process there."""
 
-    def __init__(self, lab):
+    def __init__(self, lab, *words):
         self._lab = lab
         self._process = lab.popen(
             "director",
-            [sys.executable, "-c", SWITCH],
+            [sys.executable, "-c", SWITCH, *words],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             cwd=ROOT,
@@ -156,6 +160,20 @@ def test_a_director_that_comes_after_a_crash_finds_the_rules_and_makes_them_anew
     other.crash()
 
 
+def test_an_image_that_goes_on_switches_the_rules_it_finds_without_a_gap_or_root(lab, switch):
+    switch.to(f"192.168.122.10:{CLOSED}")
+    before = rules(lab)
+    switch.crash()
+
+    other = Switch(lab, "adopt")
+    assert other.means == "True"
+    assert rules(lab) == before
+    assert seen(lab) == ["waited", "refused", "refused", "refused"]
+    other.to(f"192.168.122.20:{CLOSED}")
+    assert seen(lab) == ["refused", "refused", "waited", "refused"]
+    other.crash()
+
+
 def test_rules_are_removed_once_and_only_if_they_are_ours(lab, switch):
     assert rules(lab) != []
     switch.crash()
@@ -177,4 +195,4 @@ def test_nftables_does_the_same_on_this_machines_own_kernel():
     )  # fmt: skip
 
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "5 passed" in done.stdout
+    assert "6 passed" in done.stdout
