@@ -110,20 +110,20 @@ class Bench:
     def run(self) -> dict[str, float]:
         """Return seconds, and writes where nothing was to be written, by name."""
         found = {}
-        self._begin()
+        self.begin()
         with self._rules.open() as stdin:
             found["ipvsadm -R"] = timed(["ipvsadm", "-R"], stdin=stdin)
         table = listing()
-        self._begin()
+        self.begin()
         found["load"], _ = self._load(self._rules)
         if listing() != table:
             raise SystemExit("the two tables differ")
         found["load, nothing new"], found["load, nothing new, writes"] = self._load(self._rules)
         found["load, 1 % new weights"], _ = self._load(self._edited)
-        self._begin()
+        self.begin()
         return {**found, **self._operated(table)}
 
-    def _begin(self) -> None:
+    def begin(self) -> None:
         """Go into a network namespace of its own.
 
         The last one is emptied, and kept: it would be dissolved while the next one is timed.
@@ -136,29 +136,29 @@ class Bench:
 
     def _operated(self, table: list[str]) -> dict[str, float]:
         """Do what an operator does."""
-        found: dict[str, float] = {"lvs-nat start": timed(self._command("start"))}
+        found: dict[str, float] = {"lvs-nat start": timed(self.command("start"))}
         if listing() != table:
             raise SystemExit("the director's table differs")
         before = self._writes()
-        found["lvs-nat reload"] = timed(self._command("reload"))
+        found["lvs-nat reload"] = timed(self.command("reload"))
         found["lvs-nat reload, writes"] = self._writes() - before
         self._stop()
-        self._begin()
-        found["lvs-nat start of two"] = timed(self._command("start", self._two))
+        self.begin()
+        found["lvs-nat start of two"] = timed(self.command("start", self._two))
         self._stop()
         return found
 
     def _stop(self) -> None:
-        subprocess.run(self._command("stop"), check=True, stdout=subprocess.DEVNULL)
+        subprocess.run(self.command("stop"), check=True, stdout=subprocess.DEVNULL)
 
-    def _command(self, word: str, rules: Path | None = None) -> list[str]:
+    def command(self, word: str, rules: Path | None = None) -> list[str]:
         folder = self._folder
         places = ["--rules", rules or self._rules, "--config", self._config]
         places += ["--run-dir", folder, "--state-dir", folder]
         return [*self._python, str(self._launcher), word, *map(str, places)]
 
     def _writes(self) -> int:
-        done = subprocess.run([*self._command("status"), "--json"], check=True, capture_output=True)
+        done = subprocess.run([*self.command("status"), "--json"], check=True, capture_output=True)
         return int(json.loads(done.stdout)["writes"])
 
     def _load(self, rules: Path) -> tuple[float, int]:

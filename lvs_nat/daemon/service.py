@@ -40,10 +40,10 @@ from lvs_nat.system.watcher import Watcher
 
 log = logging.getLogger(__name__)
 
-# Between two looks at the kernel's table: short enough to put a lost table back within a
-# second, and never more than a hundredth of a processor where reading takes long.  A glance
-# costs next to nothing.
+# Between two looks at the kernel's table: never more than a hundredth of a processor where
+# reading takes long.  A glance is cheap, so that any lost table is back within half a second.
 LOOK = 0.3
+GLANCE = 0.1
 SHARE = 100
 SECOND_LOOK = 0.21
 # The first round of probes may last one time-out, and this much for the way there and back.
@@ -201,19 +201,19 @@ class Service:
         """Read the kernel's table and put right what is not as it should be."""
         began = time.thread_time()  # not what others took of the processor meanwhile
         self._director.reconcile()
-        usual = EAGER if self._watching.look() else LOOK
-        pause = max(usual, SHARE * (time.thread_time() - began))
+        usually = EAGER if self._watching.look() else LOOK
+        pause = max(usually, SHARE * (time.thread_time() - began))
         if self._director.suspects_loss:
             pause = SECOND_LOOK
         self._loop.after("look", pause, self._look)
-        self._loop.after("glance", LOOK, self._glance)
+        self._loop.after("glance", GLANCE, self._glance)
         self._wishing.keep()
         self._tell()
 
     def _glance(self) -> None:
         """Look before its time where a table that takes long to read seems to be lost."""
         if self._director.glance():
-            self._loop.after("glance", LOOK, self._glance)
+            self._loop.after("glance", GLANCE, self._glance)
         else:
             self._look()
 

@@ -2,8 +2,8 @@
 
 python web.py NAME PORT DELAY_FILE; prints a line when it listens.
 
-/                  NAME host!
-/stream?seconds=N  the same line ten times a second for N seconds
+/                         NAME host!
+/stream?seconds=N&pace=S  the same line every S seconds (by default 0.1) for N seconds
 
 The file holds the seconds by which every answer is late, and may be changed at any time.
 """
@@ -18,9 +18,17 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from urllib.parse import parse_qs, urlsplit
+from typing import NamedTuple
+from urllib.parse import parse_qsl, urlsplit
 
 PACE = 0.1  # seconds between two lines of a stream
+
+
+class Answer(NamedTuple):
+    """What is said in pieces, and the seconds between two of them."""
+
+    pieces: Iterator[bytes]
+    pace: float
 
 
 class Web:
@@ -30,7 +38,7 @@ class Web:
         self._line = f"{name} host!\n".encode()
         self._delay = delay
         self._selector = selectors.DefaultSelector()
-        self._due: list[tuple[float, int, socket.socket, Iterator[bytes]]] = []
+        self._due: list[tuple[float, int, socket.socket, Answer]] = []
         self._turn = 0  # breaks ties in the heap
         self._listener = _listener(port)
         self._listener.setblocking(False)
@@ -46,8 +54,8 @@ class Web:
                 else:
                     self._hear(key.fileobj)  # type: ignore[arg-type]
             while self._due and self._due[0][0] <= time.monotonic():
-                _, _, client, words = heapq.heappop(self._due)
-                self._say(client, words)
+                _, _, client, answer = heapq.heappop(self._due)
+                self._say(client, answer)
 
     def _accept(self) -> None:
         with suppress(BlockingIOError, ConnectionError):
@@ -68,11 +76,15 @@ class Web:
             return
         self._later(float(self._delay.read_text()), client, self._answer(request[1]))
 
-    def _answer(self, target: str) -> Iterator[bytes]:
-        """Give the answer in the pieces that are sent apart."""
+    def _answer(self, target: str) -> Answer:
         url = urlsplit(target)
-        seconds = float(parse_qs(url.query).get("seconds", ["0"])[0])
-        lines = max(1, round(seconds / PACE)) if url.path == "/stream" else 1
+        asked = dict(parse_qsl(url.query))
+        pace, seconds = float(asked.get("pace", PACE)), float(asked.get("seconds", 0))
+        lines = max(1, round(seconds / pace)) if url.path == "/stream" else 1
+        return Answer(self._pieces(lines), pace)
+
+    def _pieces(self, lines: int) -> Iterator[bytes]:
+        """Give what is sent apart."""
         yield (
             b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nConnection: close\r\n"
             b"Content-Length: %d\r\n\r\n" % (lines * len(self._line))
@@ -80,8 +92,8 @@ class Web:
         for _ in range(lines - 1):
             yield self._line
 
-    def _say(self, client: socket.socket, words: Iterator[bytes]) -> None:
-        piece = next(words, None)
+    def _say(self, client: socket.socket, answer: Answer) -> None:
+        piece = next(answer.pieces, None)
         try:
             if piece is not None:
                 client.sendall(piece)
@@ -90,11 +102,11 @@ class Web:
         if piece is None:
             client.close()
         else:
-            self._later(PACE if b"\r\n" not in piece else 0, client, words)
+            self._later(answer.pace if b"\r\n" not in piece else 0, client, answer)
 
-    def _later(self, seconds: float, client: socket.socket, words: Iterator[bytes]) -> None:
+    def _later(self, seconds: float, client: socket.socket, answer: Answer) -> None:
         self._turn += 1
-        heapq.heappush(self._due, (time.monotonic() + seconds, self._turn, client, words))
+        heapq.heappush(self._due, (time.monotonic() + seconds, self._turn, client, answer))
 
 
 def _listener(port: int) -> socket.socket:
