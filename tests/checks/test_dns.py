@@ -277,6 +277,7 @@ def test_no_two_questions_are_alike():
     assert {message[2:].lower() for message in asked} == {plan.message[2:].lower()}
 
 
+@pytest.mark.fuzz
 @given(some.binary(max_size=600), some.integers(0, 60))
 def test_no_bytes_end_the_prober(noise, place):
     plan = check.prepare(Target(at("127.0.0.1:53"), Check(WANTED)))

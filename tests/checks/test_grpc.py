@@ -189,6 +189,7 @@ def test_a_closed_port_refuses():
         assert ask(Grpc(), endpoint) == (Outcome.REFUSED, "connection refused", None)
 
 
+@pytest.mark.fuzz
 @given(st.binary(max_size=20))
 def test_any_message_has_a_status_or_none(content):
     try:
@@ -200,6 +201,7 @@ def test_any_message_has_a_status_or_none(content):
 ASKED = Asked(((":method", "POST"), (":scheme", "http"), (":authority", "a"), (":path", "/")), b"")
 
 
+@pytest.mark.fuzz
 @given(st.lists(st.binary(max_size=200).map(lambda data: SETTINGS + data), max_size=5))
 def test_whatever_comes_is_an_answer_or_not_yet(pieces):
     call = Call(ASKED)

@@ -204,6 +204,7 @@ def test_a_password_is_padded_to_whole_blocks(length, hidden):
     assert len(radius.hide(b"p" * length, b"secret", bytes(16))) == hidden
 
 
+@pytest.mark.fuzz
 @given(some.binary(max_size=100))
 def test_no_bytes_end_the_prober(noise):
     plan = radius.Plan(None, SECRET.encode())

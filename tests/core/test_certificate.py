@@ -57,6 +57,7 @@ def test_what_is_no_certificate_is_none(data):
         certificate.read(data)
 
 
+@pytest.mark.fuzz
 @given(st.integers(0, len(WEB) - 1), st.binary(max_size=4), st.booleans())
 def test_damage_is_read_or_refused_and_nothing_else(place, instead, cut):
     damaged = WEB[:place] + instead + (b"" if cut else WEB[place + len(instead) :])

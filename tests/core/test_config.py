@@ -369,6 +369,7 @@ words = some.sampled_from(
 )  # fmt: skip
 
 
+@pytest.mark.fuzz
 @given(some.lists(some.lists(words, max_size=8).map("".join), max_size=8).map("\n".join))
 def test_any_text_ends_in_a_setup_or_in_problems_with_lines(text):
     try:

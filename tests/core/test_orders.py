@@ -59,6 +59,7 @@ def test_a_check_that_no_record_can_hold_is_refused():
         list(orders.pack(1, [Target(at("10.0.0.1:80"), Check(Http(body="x" * 50_000)))]))
 
 
+@pytest.mark.fuzz
 @given(st.binary(max_size=300) | st.binary(max_size=300).map(lambda tail: b"C" + tail))
 def test_nonsense_is_an_error_or_an_order_and_nothing_else(record):
     try:

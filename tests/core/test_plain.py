@@ -47,6 +47,7 @@ def test_what_is_no_value_of_ours_is_refused(text):
         plain.read(text)
 
 
+@pytest.mark.fuzz
 @given(st.text(max_size=60))
 def test_any_text_is_a_value_or_refused(text):
     try:

@@ -421,11 +421,12 @@ WORDS = st.sampled_from(VOCABULARY.split())
 RULES = st.lists(st.lists(WORDS).map(" ".join)).map("\n".join)
 
 
+@pytest.mark.fuzz
 @given(st.one_of(st.text(), RULES))
 @example("-A -t " + "9" * 5000 + "\n")
 @example("-A -t \u0661\u0660.0.0.1:80\n")
 @example("\ud800\n")
-@settings(deadline=None, max_examples=500)
+@settings(deadline=None, max_examples=max(500, settings.default.max_examples))
 def test_no_text_makes_reading_end_in_anything_but_a_value_or_problems(text):
     try:
         parsed = rules.parse(text, "ipvsadm", Hosts())

@@ -122,6 +122,7 @@ def test_a_malformed_report_is_refused(record):
         wire.unpack_report(record)
 
 
+@pytest.mark.fuzz
 @given(st.binary(max_size=300))
 def test_nonsense_from_a_prober_is_an_error_or_a_report_and_nothing_else(record):
     try:
