@@ -1,0 +1,194 @@
+"""python -m tests.daemon.day: a day's work of a director in some minutes, its memory flat.
+
+The director and its prober are the real ones, with a table in memory (bench/director.py).  Real
+servers on loopback are asked twenty times a second, come and go; operators ask, drain, and reload
+other weights; the prober is killed.  No clock is bent: what a day brings to two servers with the
+default interval, 172,800 checks, is done in less time.
+"""
+
+import argparse
+import json
+import os
+import random
+import select
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import NamedTuple
+
+from lvs_nat.errors import LvsNatError
+from lvs_nat.lab.topology import until
+from lvs_nat.system.control import ask
+
+DAY = 2 * 86_400  # checks
+SERVERS = 60
+PORT = 8181
+CONFIG = "check = connect\ninterval = 0.05\nfast = 0.05\nsysctl = no\n"
+VIRTUALS = ("10.200.0.1:80", "10.200.0.2:80")
+PAUSE = 0.1  # between two events
+# What a Python process takes and gives back from one moment to the next, in kB.
+GROWTH = 1024
+
+
+class Weight(NamedTuple):
+    """What the processes hold: kB, and descriptors, of director, spawner and prober together."""
+
+    resident: int
+    descriptors: int
+
+
+class Servers:
+    """Real servers that accept and say nothing; each can be shut and opened."""
+
+    def __init__(self):
+        self.addresses = [f"127.3.0.{number}" for number in range(1, SERVERS + 1)]
+        self._poll = select.epoll()
+        self._open = {}
+        self._lock = threading.Lock()
+        for address in self.addresses:
+            self.toggle(address)
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def toggle(self, address):
+        """Shut a server that is open, open one that is shut."""
+        with self._lock:
+            for fd, server in list(self._open.items()):
+                if server.getsockname()[0] == address:
+                    del self._open[fd]
+                    server.close()
+                    return
+            server = socket.create_server((address, PORT), backlog=64)
+            server.setblocking(False)
+            self._open[server.fileno()] = server
+            self._poll.register(server, select.EPOLLIN)
+
+    def _serve(self):
+        while True:
+            for fd, _ in self._poll.poll():
+                with self._lock, suppress(OSError, KeyError):
+                    self._open[fd].accept()[0].close()
+
+
+class Day:
+    """A director at work in *folder*, and all that is done to it."""
+
+    def __init__(self, folder, seed):
+        self._folder, self._draw = folder, random.Random(seed)
+        self._servers = Servers()
+        self.checks = self.events = 0
+        self._write()
+        (folder / "lvs-nat.conf").write_text(CONFIG)
+        words = [sys.executable, "-m", "bench.director", str(folder)]
+        with (folder / "errors").open("w") as errors:
+            self._process = subprocess.Popen(
+                words, cwd=Path(__file__).parents[2], stdout=subprocess.PIPE, stderr=errors
+            )
+        threading.Thread(target=self._count, daemon=True).start()
+        until(lambda: (folder / "run" / "control").exists(), 20, "the director")
+
+    def close(self):
+        self._process.terminate()
+        self._process.wait(20)
+        self._process.stdout.close()
+
+    def work(self, checks):
+        """Let so many checks be made while things happen; return what is held in the end."""
+        until_ = self.checks + checks
+        while self.checks < until_:
+            self._event()
+            self.events += 1
+            time.sleep(PAUSE)
+        until(lambda: len(self.family) == 3, 20, "a prober")
+        return self.weight
+
+    @property
+    def family(self):
+        """The pids of director, spawner and prober."""
+        found = [self._process.pid]
+        with suppress(OSError, IndexError):
+            while len(found) < 3:
+                children = Path(f"/proc/{found[-1]}/task/{found[-1]}/children").read_text()
+                found.append(int(children.split()[0]))
+        return found
+
+    @property
+    def weight(self):
+        places = [Path(f"/proc/{pid}") for pid in self.family]
+        resident = [(it / "status").read_text().partition("VmRSS:")[2].split()[0] for it in places]
+        return Weight(
+            sum(map(int, resident)), sum(len(list((it / "fd").iterdir())) for it in places)
+        )
+
+    def _event(self):
+        chosen = self._draw.random()
+        server = f"{self._draw.choice(self._servers.addresses)}:{PORT}"
+        if chosen < 0.5:
+            self._servers.toggle(server.partition(":")[0])
+        elif chosen < 0.8:
+            self._ask("status")
+        elif chosen < 0.9:
+            self._write()
+            self._ask("reload")
+        elif chosen < 0.995:
+            self._ask("diff")
+        elif len(self.family) == 3:
+            with suppress(ProcessLookupError):
+                os.kill(self.family[2], signal.SIGKILL)
+
+    def _ask(self, verb):
+        with suppress(LvsNatError):
+            ask(self._folder / "run" / "control", verb)
+
+    def _write(self):
+        lines = []
+        for virtual in VIRTUALS:
+            lines.append(f"-A -t {virtual} -s wrr")
+            lines += [
+                f"-a -t {virtual} -r {it}:{PORT} -m -w {self._draw.randint(1, 9)}"
+                for it in self._servers.addresses
+            ]
+        (self._folder / "rules").write_text("\n".join(lines) + "\n")
+
+    def _count(self):
+        """Add up the checks that probers report; each begins with none."""
+        before = 0
+        for line in self._process.stdout:
+            probes = json.loads(line)["probes"]
+            self.checks += probes - before if probes >= before else probes
+            before = probes
+
+
+def run(checks, seed, say=print):
+    """Return what is held after a fourth of *checks*, and at the end."""
+    with TemporaryDirectory() as name:
+        day = Day(Path(name), seed)
+        try:
+            early = day.work(checks // 4)
+            say(f"{day.checks:,} checks, {day.events} events: {early}", flush=True)
+            late = day.work(checks - day.checks)
+            say(f"{day.checks:,} checks, {day.events} events: {late}", flush=True)
+        finally:
+            day.close()
+    return early, late
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--checks", type=int, default=DAY)
+    parser.add_argument("--seed", type=int, default=random.randrange(1 << 32))
+    arguments = parser.parse_args()
+    print(f"seed {arguments.seed}", flush=True)
+    early, late = run(arguments.checks, arguments.seed)
+    flat = late.resident - early.resident <= GROWTH and late.descriptors == early.descriptors
+    print("flat" if flat else "NOT flat")
+    return 0 if flat else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
