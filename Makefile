@@ -70,7 +70,7 @@ test-pythons:
 # One that breaks a promise does not keep the others from being run.
 bench: $(READY)
 	@broken=; for bench in '-m bench.table' bench/startup.py '-m bench.checks' '-m bench.hostile' \
-	    '-m bench.footprint'; do \
+	    '-m bench.footprint' '-m bench.reload' '-m bench.disruption'; do \
 	    $(RUN) $$bench || broken="$$broken; $$bench"; \
 	done; \
 	test -z "$$broken" || { echo "make: not all is kept by$$broken" >&2; exit 1; }
