@@ -47,6 +47,9 @@ soak: kernel
 
 fuzz: $(READY)
 	$(PYTEST) -m fuzz --hypothesis-profile=fuzz --hypothesis-show-statistics
+	@$(RUN) -m pip --quiet --disable-pip-version-check install atheris || \
+	    echo 'make: no atheris for this Python, so coverage guides nothing' >&2
+	@! $(RUN) -c 'import atheris' 2>/dev/null || $(RUN) -m tests.fuzz
 
 lint: $(READY)
 	$(RUN) -m ruff check .
