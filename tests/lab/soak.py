@@ -37,6 +37,7 @@ SETTINGS = {
 # A silent server whose packets were seen goes after half a minute, whoever flaps returns late.
 QUIET = 45.0
 RATE = 20
+PATIENCE = 8.0  # what a client has; where a guest gets no processor all are slow
 # More descriptors than at the first quiet moment are those of clients who ask just now.
 DESCRIPTORS = 8
 
@@ -84,7 +85,7 @@ class Soak:
 
     def _round(self):
         chosen = self._choose()
-        load = self.director.lab.load(RATE, 600)
+        load = self.director.lab.load(RATE, 600, timeout=PATIENCE)
         until(load.records, 10, "the first answer to a client")
         harmless = True
         for fault in chosen:
@@ -143,7 +144,7 @@ class Soak:
                 f"{len(failed)} of {len(records)} requests failed {when} at {agreed:.2f}: {some}"
             )
         for service, url in ((WEB, "http://172.25.0.10/"), (MAIL, "http://172.25.0.10:81/")):
-            answers = self.director.lab.requests(40, 0.3, url=url)
+            answers = self.director.lab.requests(40, 0.3, url=url, timeout=PATIENCE)
             seen = {it.body.split()[0] if it.ok else it.error for it in answers}
             if not seen <= self.model.serving(service):
                 raise Difference(f"clients of {service} see {seen}")
