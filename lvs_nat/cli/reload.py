@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterable
 
 from lvs_nat.cli.machine import Machine
 from lvs_nat.cli.options import paths
 from lvs_nat.cli.systemd import BUSY
 from lvs_nat.daemon.paths import Paths
-from lvs_nat.daemon.saved import load
 from lvs_nat.errors import KernelError, NotRunning
 from lvs_nat.system.control import ask
 from lvs_nat.system.pidfile import holder
@@ -19,7 +19,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, machine: Machine) -> int:
-    """Judge the files, then have the director read them.
+    """Have the director judge its files, and read them.
 
     It decides whether who asks may do so; who is not root may not even be able to judge them.
     """
@@ -30,15 +30,18 @@ def run(args: argparse.Namespace, machine: Machine) -> int:
         judge(where, machine)
         machine.systemd.order("reload")
         return 0
-    for warning in load(where).warnings if machine.uid == 0 else ():
-        machine.warn(f"warning: {warning}")
-    refusals = ask(where.socket, "reload", timeout=30.0)["refusals"]
-    if refusals:
-        raise KernelError("\n".join(map(str, refusals)))
+    done = ask(where.socket, "reload", timeout=30.0)
+    _warn(done["warnings"], machine)
+    if done["refusals"]:
+        raise KernelError("\n".join(map(str, done["refusals"])))
     return 0
 
 
 def judge(where: Paths, machine: Machine) -> None:
     """Have the director judge its files: the unit's options may have named others than ours."""
-    for warning in ask(where.socket, "judge", timeout=30.0)["warnings"]:
+    _warn(ask(where.socket, "judge", timeout=30.0)["warnings"], machine)
+
+
+def _warn(warnings: Iterable[object], machine: Machine) -> None:
+    for warning in warnings:
         machine.warn(f"warning: {warning}")

@@ -281,7 +281,8 @@ class Service:
             self._feed_watchdog()
             notify.ready(self._telling.line())
         log.info("reloaded: %s", self._telling.line())
-        return {"refusals": list(self._director.refusals)}
+        warnings = list(map(str, self._loading.saved.warnings))
+        return {"refusals": list(self._director.refusals), "warnings": warnings}
 
     def _reload_by_signal(self) -> None:
         try:

@@ -274,8 +274,15 @@ def test_a_reload_returns_to_the_saved_rules(stage):
     _, during, answer, after = stage.play(reload)[0]
 
     assert during == ["-E -t 172.25.0.10:80 -s wrr"]
-    assert (answer, after["unsaved"]) == ({"refusals": []}, [])
+    assert (answer, after["unsaved"]) == ({"refusals": [], "warnings": []}, [])
     assert stage.table == WEB.services
+
+
+def test_a_reload_answers_with_what_it_warns_of(stage):
+    stage.paths.config.write_text(f"{UNTOUCHED}[services]\n[[tcp 10.9.9.9:25]]\nfall = 3\n")
+
+    [warning] = stage.play(lambda: stage.ask("reload"))[0]["warnings"]
+    assert "10.9.9.9:25" in warning
 
 
 def test_a_save_is_taken_note_of_whatever_has_become_of_the_settings_file(stage):
