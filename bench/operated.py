@@ -95,7 +95,7 @@ class Operated:
         self.reread()
 
     def kill(self) -> None:
-        self._kill([self.pid])
+        self._kill(machine.family(self.pid))
         self.begin()
 
     def hang(self) -> None:
@@ -185,6 +185,12 @@ class Theirs(Operated):
     def finish(self) -> None:
         self.process.terminate()
         self.process.wait(WAIT)
+
+    def reread(self) -> None:
+        if self.process.poll() is None:
+            super().reread()
+        else:  # it has given up at the last reading, and somebody has to start it
+            self.begin()
 
     def _gone(self, pid: int) -> None:
         self.process.wait(WAIT)
