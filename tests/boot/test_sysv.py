@@ -3,7 +3,16 @@
 import pytest
 
 from lvs_nat import __version__
-from tests.boot.conftest import RPM, RULES, TWO_SERVE, Sysv
+from tests.boot.conftest import (
+    NET_ADMIN,
+    NOTHING,
+    RPM,
+    RULE_FILE,
+    RULES,
+    TWO_SERVE,
+    WRITTEN,
+    Sysv,
+)
 
 pytestmark = [pytest.mark.boot, pytest.mark.limit(400)]
 KIND = Sysv
@@ -22,7 +31,7 @@ def test_an_install_starts_and_enables_nothing(installed):
     ]
     assert installed("service lvs-nat status", status=3) == "lvs-nat is stopped\n"
     assert installed.kernel_settings() == installed.settings
-    installed("test ! -e /etc/sysconfig/ipvsadm")
+    installed(f"test ! -e {RULE_FILE}")
     installed(f"{RPM} -V lvs-nat lvs-nat-sysvinit")
 
 
@@ -38,6 +47,16 @@ def test_started_it_serves(serving):
     assert serving("sysctl -n net.ipv4.ip_forward") == "1\n"
     serving("test -e /var/lock/subsys/lvs-nat")
     assert "already running" in serving("service lvs-nat start")
+    assert serving.errors() == []
+    assert serving.rule_file() == WRITTEN
+
+
+def test_its_processes_may_do_what_they_must(serving):
+    director, *others = serving.rights(*serving.family())
+
+    checker = serving("id -u lvs-nat-check").split() * 4
+    assert director == ["0"] * 4 + [NOTHING, NET_ADMIN, NET_ADMIN, NET_ADMIN, NOTHING, "1"]
+    assert others == [[*checker, *[NOTHING] * 5, "1"]] * 2
 
 
 def test_save_keeps_an_edit(serving):
@@ -45,17 +64,17 @@ def test_save_keeps_an_edit(serving):
 
     serving("service lvs-nat save")
 
-    assert serving("cat /etc/sysconfig/ipvsadm") == RULES.replace("-s rr", "-s wrr")
-    serving.write("/etc/sysconfig/ipvsadm", RULES)
+    assert serving.rule_file() == RULES.replace("-s rr", "-s wrr")
+    serving.write(RULE_FILE, WRITTEN)
     serving("service lvs-nat reload")
     assert serving.table() == RULES
 
 
 def test_a_broken_file_is_refused_and_the_old_one_goes_on(serving):
-    serving.write("/etc/sysconfig/ipvsadm", RULES + "-a -t nonsense\n")
+    serving.write(RULE_FILE, WRITTEN + "-a -t nonsense\n")
 
-    assert "/etc/sysconfig/ipvsadm:4: " in serving("service lvs-nat reload", status=6)
-    assert "/etc/sysconfig/ipvsadm:4: " in serving("service lvs-nat restart", status=6)
+    assert "/etc/sysconfig/ipvsadm:5: " in serving("service lvs-nat reload", status=6)
+    assert "/etc/sysconfig/ipvsadm:5: " in serving("service lvs-nat restart", status=6)
     assert serving.table() == RULES
 
 
@@ -68,18 +87,21 @@ def test_a_restart_keeps_the_table(serving):
     assert serving.pid() != before
     assert serving.table() == RULES
     assert serving(serving.COUNTED) == "2\n"
+    assert serving.rule_file() == WRITTEN
 
 
 def test_a_killed_director_leaves_the_table_and_a_start_adopts_it(serving):
     serving.connect()
     before = serving.pid()
 
-    serving(f"kill -KILL {before}")
+    with serving.table_stands():
+        serving(f"kill -KILL {before}")
+        assert "dead but its pid file exists" in serving("service lvs-nat status", status=1)
+        assert serving.errors() == []
+        serving("service lvs-nat start")
 
-    assert "dead but its pid file exists" in serving("service lvs-nat status", status=1)
-    assert serving.table() == RULES
-    serving("service lvs-nat start")
     assert serving.pid() != before
+    assert serving.status()["writes"] == 0
     assert serving(serving.COUNTED) == "2\n"
 
 
@@ -99,9 +121,10 @@ def test_a_director_that_does_not_answer_has_an_unknown_status(serving):
 
 def test_an_upgrade_goes_on_in_the_same_process_and_no_client_notices(serving):
     before = serving.status()
-    serving.busy(transfers=100, seconds=30)
+    asked = serving.busy(transfers=100)
 
     serving(f"{RPM} -U /host/build/rpm/next/{serving.packages}", seconds=120)
+    assert serving("cat /run/transfers") == ""  # none of the hundred has ended yet
     after = serving.status()
     count, errors = serving.served()
 
@@ -109,7 +132,7 @@ def test_an_upgrade_goes_on_in_the_same_process_and_no_client_notices(serving):
     assert before["version"] == __version__ != after["version"]
     assert (after["pid"], after["writes"]) == (before["pid"], 0)
     assert errors == []
-    assert count == 100 + 30 * 30
+    assert count == asked
     assert "2 of 2 real servers serving" in serving("service lvs-nat status")
     serving("test -e /var/lock/subsys/lvs-nat")
 
@@ -125,6 +148,8 @@ def test_after_a_reboot_it_serves_without_a_hand(serving):
     assert serving("cat /root/left") == "0\n"
     serving.within(30, TWO_SERVE)
     assert serving.table() == RULES
+    assert serving.errors() == []
+    assert serving.rule_file() == WRITTEN
 
 
 def test_a_stop_clears_the_table_and_puts_the_settings_back(serving):
@@ -134,6 +159,7 @@ def test_a_stop_clears_the_table_and_puts_the_settings_back(serving):
     assert serving.kernel_settings() == serving.settings
     serving("service lvs-nat status", status=3)
     assert "is not running" in serving("service lvs-nat stop")
+    assert serving.rule_file() == WRITTEN
 
 
 def test_erased_it_leaves_what_the_administrator_wrote(serving):
@@ -146,8 +172,9 @@ def test_erased_it_leaves_what_the_administrator_wrote(serving):
     assert serving.kernel_settings() == serving.settings
     serving("pgrep -f lvs-nat", status=1)
     serving("test ! -e /run/lvs-nat")
+    assert serving.rule_file() == WRITTEN
     assert serving.files() - serving.before == {
         "/etc/sysconfig",
-        "/etc/sysconfig/ipvsadm",
+        RULE_FILE,
         "/etc/sysconfig/lvs-nat.rpmsave",
     }
