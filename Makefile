@@ -84,9 +84,10 @@ rpm: $(READY)
 rpmlint: rpm
 	@$(RUN) packaging/build.py --lint
 
-boot: rpm
+boot: rpm kernel
 	@$(RUN) packaging/build.py --next --nocheck
-	$(PYTEST) -m boot
+	@$(RUN) -m tests.boot
+	$(PYTEST) -m boot --require-boot
 
 clean:
 	rm -rf .venv .venv-* .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist *.egg-info

@@ -30,6 +30,11 @@ def pytest_addoption(parser):
         action="store_true",
         help="fail unless tests marked kernel, lab and servers have run, and none was skipped",
     )
+    parser.addoption(
+        "--require-boot",
+        action="store_true",
+        help="fail unless tests marked boot have run, and none was skipped",
+    )
 
 
 def pytest_configure(config):
@@ -41,8 +46,10 @@ def pytest_configure(config):
     elif not kernel.inside():
         config.pluginmanager.register(Guests(config, remote, limit))
     if config.option.require_kernel:
-        config.pluginmanager.register(Census())
+        config.pluginmanager.register(Census("kernel", "lab", "servers"))
         os.environ[REQUIRED] = "yes"
+    if config.option.require_boot:
+        config.pluginmanager.register(Census("boot"))
 
 
 @pytest.hookimpl(trylast=True)
@@ -127,11 +134,20 @@ class Limits:
         self._end = 0.0
 
 
+# What a run of the tests that bear a mark says of itself.
+RAN = {
+    "kernel": "on a kernel with IPVS",
+    "lab": "on a kernel with IPVS",
+    "servers": "against real servers",
+    "boot": "with the packages that were built",
+}
+
+
 class Census:
     """Counts the tests that had what they need, so that a run without it cannot pass."""
 
-    def __init__(self):
-        self._ran = {"kernel": 0, "lab": 0, "servers": 0}
+    def __init__(self, *marks):
+        self._ran = dict.fromkeys(marks, 0)
         self._skipped = []
 
     def pytest_runtest_logreport(self, report):
@@ -151,7 +167,6 @@ class Census:
 
     def pytest_terminal_summary(self, terminalreporter):
         for mark, number in self._ran.items():
-            on = "against real servers" if mark == "servers" else "on a kernel with IPVS"
-            terminalreporter.write_line(f"{number} tests marked {mark} ran {on}")
+            terminalreporter.write_line(f"{number} tests marked {mark} ran {RAN[mark]}")
         for name in self._skipped:
             terminalreporter.write_line(f"skipped, and must not be: {name}", red=True)

@@ -133,6 +133,7 @@ def test_without_a_kernel_they_are_errors_never_skipped(suite, tmp_path):
     assert "there is no apt to fetch user-mode Linux with" in text
 
 
-def test_a_required_kernel_that_tested_nothing_fails_the_run(suite):
-    assert suite("--require-kernel", "-k", "passes")[0] == 1
+def test_a_required_kernel_or_boot_that_tested_nothing_fails_the_run(suite):
+    for option in ("--require-kernel", "--require-boot"):
+        assert suite(option, "-k", "passes")[0] == 1
     assert suite("-k", "passes")[0] == 0
