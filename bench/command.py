@@ -22,12 +22,18 @@ ROOT = Path(__file__).parent.parent
 
 
 def run(
-    module: str, description: str | None, measure: Measure, options: Options, guest: float = 0
+    module: str,
+    description: str | None,
+    measure: Measure,
+    options: Options,
+    guest: float = 0,
+    fetch: Callable[[], object] = lambda: None,
 ) -> int:
     """Do what the command line asks the bench *module* for; return 1 if a promise is broken.
 
     options adds the bench's own options.  With *guest* it measures on a kernel with IPVS, and
-    takes at most so many seconds there.
+    takes at most so many seconds there; what it needs is fetched before, as a guest has no
+    network.
     """
     parser = argparse.ArgumentParser(
         prog=f"python -m {module}",
@@ -41,7 +47,11 @@ def run(
     options(parser)
     chosen = parser.parse_args()
     try:
-        found = _there(module, guest) if guest and not kernel.inside() else _here(measure, chosen)
+        if guest and not kernel.inside():
+            fetch()
+            found = _there(module, guest)
+        else:
+            found = _here(measure, chosen)
     except LvsNatError as error:
         print(f"bench: {error}", file=sys.stderr)
         return error.exit_code

@@ -1,4 +1,4 @@
-"""python bench/startup.py: how long a command and a start take, and what the processes weigh.
+"""python -m bench.startup: how long a command and a start take, and what the processes weigh.
 
 `status` is a new process each time, of the program as the package installs it, asking a director
 with 200 real servers; it is compared with the bare interpreter, turn by turn.  A start is timed
@@ -13,30 +13,27 @@ Runs itself on a kernel with IPVS (lvs_nat.lab) when it is not on one.
 
 from __future__ import annotations
 
-import argparse
-import compileall
-import os
 import socket
 import subprocess
 import sys
 import tempfile
 import threading
 import time
+from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
 
+from bench import command, machine
+from bench.daemons import libraries, tools
+from bench.figures import Promise, Table
+
 ROOT = Path(__file__).parent.parent
-sys.path.insert(0, str(ROOT))
-
-from lvs_nat.lab import kernel, packages  # noqa: E402 - found beside us, installed or not
-
 PROMISE = 4.0  # times the bare interpreter
 SERVERS = [f"10.1.0.{n}" for n in range(1, 201)]
 VIRTUAL = "10.0.0.1"
 BARE = (sys.executable, "-I", "-c", "pass")
-KEEPALIVED = {"keepalived": ("keepalived", "keepalived")}
 # What lvs-nat.spec installs as the command.
 PROGRAM = f"""\
 import sys
@@ -46,57 +43,65 @@ sys.exit(main())
 """
 WAIT = 60.0  # seconds for anything
 SETTLE = 6.0  # seconds after a start until memory is looked at
+GUEST = 1800  # seconds that all may take
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
-    parser.add_argument("--runs", type=int, default=15, help="of status; starts are a third of it")
-    arguments = parser.parse_args()
-    if kernel.inside():
-        with tempfile.TemporaryDirectory() as folder:
-            return measure(Bench(Path(folder), os.environ["KEEPALIVED"]), arguments.runs)
-    # What a guest compiles is lost with it.
-    compileall.compile_dir(ROOT / "lvs_nat", quiet=2)
-    rival = packages.gather(KEEPALIVED, os.environ)
-    environ = {**os.environ, "KEEPALIVED": str(rival.path("keepalived"))}
-    if rival.tree:
-        libraries = map(str, sorted((rival.tree / "usr/lib").glob("*-linux-gnu*")))
-        environ["LD_LIBRARY_PATH"] = ":".join(libraries)
-    command = [sys.executable, __file__, *sys.argv[1:]]
-    return kernel.run(command, timeout=120 + arguments.runs * 20, cwd=ROOT, env=environ)
+def measure(options: Namespace) -> Iterator[Table]:
+    """Measure all, or each once where it is to be quick."""
+    runs = 3 if options.quick else options.runs
+    with tempfile.TemporaryDirectory(prefix="lvs-nat-bench.") as name:
+        folder = Path(name)
+        folder.chmod(0o755)  # the prober is nobody
+        bench = Bench(folder)
+        turns, memory = used(bench, runs)
+        yield status(turns)
+        yield starts(bench, runs // 3)
+        yield memory
 
 
-def measure(bench: Bench, runs: int) -> int:
+def used(bench: Bench, runs: int) -> tuple[list[tuple[float, float]], Table]:
+    """Return the times of both commands, turn by turn, and the memory of all processes."""
     with bench.running(bench.ours("check = tcp\n")) as pids:
         time.sleep(SETTLE)
         turns = [(timed(BARE), timed(bench.command("status"))) for _ in range(runs)]
-        weights = {f"lvs-nat {name}": it for name, it in zip(PARTS, map(weight, tree(pids)))}
+        weights = {f"lvs-nat {name}": it for name, it in zip(PARTS, map(machine.memory, pids()))}
     with bench.running(bench.theirs()) as pids:
         time.sleep(SETTLE)
-        parts = zip(("keepalived", "keepalived checker"), map(weight, tree(pids)))
-        weights.update(parts)
+        names = ("keepalived", "keepalived checker")
+        weights.update(zip(names, map(machine.memory, pids())))
+    rows = tuple((name, rss / 1024, pss / 1024) for name, (rss, pss) in weights.items())
+    title = f"Memory, {len(SERVERS)} real servers asked once a second"
+    return turns, Table(title, ("process", "RSS MB", "PSS MB"), rows, bars="PSS MB")
+
+
+def status(turns: Sequence[tuple[float, float]]) -> Table:
+    """Return how long the command takes."""
+    bare, ours = (median(column) for column in zip(*turns))
+    return Table(
+        f"A command, {len(SERVERS)} real servers, medians of {len(turns)} runs",
+        ("command", "s", "for the bare interpreter's"),
+        (("python3 -I -c pass", bare, 1.0), ("lvs-nat status", ours, ours / bare)),
+        promises=(Promise("status for the bare interpreter's time", ours / bare, PROMISE),),
+    )
+
+
+def starts(bench: Bench, runs: int) -> Table:
+    """Return how long starts take."""
     ways = {
         "lvs-nat": bench.ours("on_start = check\n"),
         "lvs-nat, on_start = trust": bench.ours("on_start = trust\n"),
         "keepalived": bench.theirs(),
     }
-    starts = [{name: bench.start(way) for name, way in ways.items()} for _ in range(runs // 3)]
-    bare, status = (median(column) for column in zip(*turns))
-    print(f"medians of {runs} runs, {len(SERVERS)} real servers:")
-    print(f"  {'python3 -I -c pass':32} {bare:8.3f} s")
-    print(f"  {'lvs-nat status':32} {status:8.3f} s   {status / bare:.2f} of the bare interpreter")
-    print(f"start until the kernel holds the first server, and all; medians of {len(starts)} runs:")
-    theirs = [median(run["keepalived"][n] for run in starts) for n in (0, 1)]
-    for name in ways:
-        first, last = (median(run[name][n] for run in starts) for n in (0, 1))
-        shares = f"{first / theirs[0]:.2f} and {last / theirs[1]:.2f} of keepalived's"
-        print(f"  {name:32} {first:8.3f} s {last:8.3f} s   {shares}")
-    print("memory in MB, RSS and PSS:")
-    for name, (rss, pss) in weights.items():
-        print(f"  {name:32} {rss:8.1f} {pss:8.1f}")
-    kept = status <= PROMISE * bare
-    print("kept" if kept else "BROKEN: see the promise in bench/startup.py")
-    return 0 if kept else 1
+    found = [{name: bench.start(way) for name, way in ways.items()} for _ in range(runs)]
+    middles = {name: [median(run[name][n] for run in found) for n in (0, 1)] for name in ways}
+    first, all_ = middles["keepalived"]
+    return Table(
+        f"A start, {len(SERVERS)} real servers, medians of {runs} runs",
+        ("daemon", "first served after s", "for keepalived's", "all after s", "for keepalived's "),
+        tuple((name, a, a / first, b, b / all_) for name, (a, b) in middles.items()),
+        notes=("keepalived serves before it has asked; by default lvs-nat asks first.",),
+        bars="all after s",
+    )
 
 
 PARTS = ("director", "spawner", "prober")
@@ -105,9 +110,8 @@ PARTS = ("director", "spawner", "prober")
 class Bench:
     """A machine with a virtual address and real servers, all on its loopback."""
 
-    def __init__(self, folder: Path, keepalived: str) -> None:
+    def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._keepalived = keepalived
         self._places: list[str] = []
         addresses = "".join(f"address add {it}/32 dev lo\n" for it in (VIRTUAL, *SERVERS))
         subprocess.run(["ip", "-batch", "-"], input=addresses, text=True, check=True)
@@ -138,15 +142,20 @@ class Bench:
     def theirs(self) -> Callable[[], list[str]]:
         files = ("-f", "keepalived.conf", "-p", "keepalived.pid", "-c", "checkers.pid")
         paths = [it if it[0] == "-" else str(self._folder / it) for it in files]
-        return lambda: [self._keepalived, "--dont-fork", "--check", "--log-console", *paths]
+        program = str(tools().path("keepalived"))
+        return lambda: [program, "--dont-fork", "--check", "--log-console", *paths]
 
     @contextmanager
-    def running(self, way: Callable[[], list[str]]) -> Iterator[int]:
-        """Have a daemon run until all servers are in the table; give its pid, and clear up."""
-        daemon = subprocess.Popen(way(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    def running(self, way: Callable[[], list[str]]) -> Iterator[Callable[[], list[int]]]:
+        """Have a daemon run until all servers are in the table, and clear up.
+
+        Gives what tells the pids of its processes.
+        """
+        quiet = subprocess.DEVNULL
+        daemon = subprocess.Popen(way(), stdout=quiet, stderr=quiet, env=libraries())
         try:
             until(lambda: held() == len(SERVERS))
-            yield daemon.pid
+            yield lambda: machine.family(daemon.pid)
         finally:
             daemon.terminate()
             daemon.wait(WAIT)
@@ -201,18 +210,9 @@ def timed(command: Sequence[str]) -> float:
     return time.perf_counter() - started
 
 
-def tree(pid: int) -> list[int]:
-    """Return *pid* and its descendants."""
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return [pid, *(found for child in children for found in tree(int(child)))]
-
-
-def weight(pid: int) -> tuple[float, float]:
-    """Return RSS and PSS in megabytes."""
-    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]
-    sizes = {line.split(":")[0]: int(line.split()[1]) for line in lines}
-    return sizes["Rss"] / 1024, sizes["Pss"] / 1024
+def options(parser: ArgumentParser) -> None:
+    parser.add_argument("--runs", type=int, default=15, help="of status; starts are a third of it")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(command.run("bench.startup", __doc__, measure, options, guest=GUEST, fetch=tools))

@@ -1,4 +1,4 @@
-"""python bench/watching.py: what it costs to watch clients' packets.
+"""python -m bench.watching: what it costs to watch clients' packets.
 
 A client connects through the director to two real servers as fast as one processor can do it all,
 again and again: with nobody watching, with the filter that sees SYNs unanswered (eBPF) and 10,000
@@ -12,18 +12,17 @@ Runs itself on a kernel with IPVS (lvs_nat.lab) when it is not on one.
 
 from __future__ import annotations
 
-import argparse
-import compileall
 import subprocess
 import sys
+from argparse import ArgumentParser, Namespace
+from collections.abc import Iterator
 from pathlib import Path
 
+from bench import command
+from bench.figures import Promise, Table
+from lvs_nat.lab.topology import VIRTUAL, Lab
+
 ROOT = Path(__file__).parent.parent
-sys.path.insert(0, str(ROOT))
-
-from lvs_nat.lab import kernel  # noqa: E402 - found beside us, installed or not
-from lvs_nat.lab.topology import VIRTUAL, Lab  # noqa: E402
-
 PROMISE = 0.75  # of the rate
 WAYS = ("nobody", "eBPF", "refusals")
 PORT = 81
@@ -55,23 +54,30 @@ with Watcher.opened(extended=sys.argv[1] == "eBPF") as watcher:
     sys.stdin.read()
     print(len(watcher.suspicions()))
 """
+GUEST = 1800  # seconds that all may take
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
-    parser.add_argument("--runs", type=int, default=40)
-    parser.add_argument("--connections", type=int, default=500, help="in one run of each way")
-    arguments = parser.parse_args()
-    if kernel.inside():
-        with Lab() as lab:
-            return measure(lab, arguments.runs, arguments.connections)
-    # What a guest compiles is lost with it.
-    compileall.compile_dir(ROOT / "lvs_nat", quiet=2)
-    command = [sys.executable, __file__, *sys.argv[1:]]
-    return kernel.run(command, timeout=120 + arguments.runs * 60, cwd=ROOT)
+def measure(options: Namespace) -> Iterator[Table]:
+    """Measure the rates, or a few connections where it is to be quick."""
+    runs, connections = (1, 50) if options.quick else (options.runs, options.connections)
+    with Lab() as lab:
+        rates, suspected = watched(lab, runs, connections)
+    best = {way: max(found) for way, found in rates.items()}
+    least = min(best.values()) / best["nobody"]
+    yield Table(
+        f"{connections} connections, one after another, the best of {runs} runs",
+        ("watched by", "a second", "of the rate"),
+        tuple((way, rate, rate / best["nobody"]) for way, rate in best.items()),
+        promises=(
+            Promise("of the rate is left", least, PROMISE, at_least=True),
+            Promise("real servers that are suspected", suspected, 0),
+        ),
+        bars="a second",
+    )
 
 
-def measure(lab: Lab, runs: int, connections: int) -> int:
+def watched(lab: Lab, runs: int, connections: int) -> tuple[dict[str, list[float]], int]:
+    """Return the rates of the runs of each way, and how often one was suspected."""
     lab.run("director", ["sh", "-c", "echo 1 >/proc/sys/net/ipv4/ip_forward"])
     service = ["-t", f"{VIRTUAL}:{PORT}"]
     lab.run("director", ["ipvsadm", "-A", *service, "-s", "rr"])
@@ -83,18 +89,11 @@ def measure(lab: Lab, runs: int, connections: int) -> int:
     for _ in range(runs):
         for way in WAYS:
             watcher = begun(lab, "director", WATCHER, way) if way != "nobody" else None
-            program = [sys.executable, "-c", CLIENT, VIRTUAL, PORT, connections]
+            program = [sys.executable, "-c", CLIENT, VIRTUAL, str(PORT), str(connections)]
             rates[way].append(float(lab.run("client", program, timeout=120).stdout))
             if watcher:
                 suspected += int(watcher.communicate()[0])
-    print(f"{connections} connections, one after another, the best of {runs} runs:")
-    best = {way: max(found) for way, found in rates.items()}
-    for way, rate in best.items():
-        print(f"  watched by {way:10} {rate:6.0f} a second   {rate / best['nobody']:.3f}")
-    print(f"  suspected: {suspected}")
-    kept = not suspected and min(best.values()) >= PROMISE * best["nobody"]
-    print("kept" if kept else "BROKEN: see the promises in bench/watching.py")
-    return 0 if kept else 1
+    return rates, suspected
 
 
 def begun(lab: Lab, host: str, program: str, *words: str) -> subprocess.Popen[str]:
@@ -106,5 +105,10 @@ def begun(lab: Lab, host: str, program: str, *words: str) -> subprocess.Popen[st
     return process
 
 
+def options(parser: ArgumentParser) -> None:
+    parser.add_argument("--runs", type=int, default=40)
+    parser.add_argument("--connections", type=int, default=500, help="in one run of each way")
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(command.run("bench.watching", __doc__, measure, options, guest=GUEST))

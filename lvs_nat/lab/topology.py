@@ -124,7 +124,7 @@ class Lab:
             self._plug(name, "eth0", "back", 122, int(address.rpartition(".")[2]), address)
             self.give_default_route(name)
         for name in self.servers:
-            (self._folder / f"{name}.delay").write_text("0")
+            (self._folder / f"{name}.mood").write_text("0")
             self._launch(name)
         for name in self.servers:
             self._await(name)
@@ -233,22 +233,34 @@ class Lab:
 
     def answer_slowly(self, name: str, seconds: float) -> None:
         """Let *name* accept connections as ever, but be *seconds* late with every answer."""
-        temporary = self._folder / f"{name}.delay.new"
-        temporary.write_text(str(seconds))
-        temporary.rename(self._folder / f"{name}.delay")
+        self._set_mood(name, str(seconds))
+
+    def answer_with_errors(self, name: str) -> None:
+        """Let *name* answer every request at once, with the status 500."""
+        self._set_mood(name, "0 500")
+
+    def hang_server(self, name: str) -> None:
+        """Let *name* accept connections, as its kernel does, and answer nothing any more."""
+        self._webs[name].send_signal(signal.SIGSTOP)
 
     def mend(self, name: str) -> None:
         """Undo all that was broken at *name*."""
         self.run(name, [_iptables(), "-w", "-F"])
         _batch("switch", f"link set {name}-eth0 up")
         self.give_default_route(name)
-        self.answer_slowly(name, 0)
-        if name not in self._webs:
+        self._set_mood(name, "0")
+        if name in self._webs:
+            self._webs[name].send_signal(signal.SIGCONT)
+        else:
             self.start_server(name)
 
+    def _set_mood(self, name: str, words: str) -> None:
+        temporary = self._folder / f"{name}.mood.new"
+        temporary.write_text(words)
+        temporary.rename(self._folder / f"{name}.mood")
+
     def _launch(self, name: str) -> None:
-        delay = str(self._folder / f"{name}.delay")
-        program = [*PYTHON, str(HERE / "web.py"), name, "80", delay]
+        program = [*PYTHON, str(HERE / "web.py"), name, "80", str(self._folder / f"{name}.mood")]
         self._webs[name] = self.popen(name, program, stdout=subprocess.PIPE)
 
     def _await(self, name: str) -> None:

@@ -1,11 +1,12 @@
 """A real server's HTTP server: says its name at once, slowly, or bit by bit.
 
-python web.py NAME PORT DELAY_FILE; prints a line when it listens.
+python web.py NAME PORT MOOD_FILE; prints a line when it listens.
 
 /                         NAME host!
 /stream?seconds=N&pace=S  the same line every S seconds (by default 0.1) for N seconds
 
-The file holds the seconds by which every answer is late, and may be changed at any time.
+The file holds the seconds by which every answer is late, and behind them, if it is to be another
+than 200, the status of every answer.  It may be changed at any time.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from http import HTTPStatus
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import parse_qsl, urlsplit
@@ -34,9 +36,9 @@ class Answer(NamedTuple):
 class Web:
     """Serves one port from one thread: nothing waits but in the selector."""
 
-    def __init__(self, name: str, port: int, delay: Path) -> None:
+    def __init__(self, name: str, port: int, mood: Path) -> None:
         self._line = f"{name} host!\n".encode()
-        self._delay = delay
+        self._mood = mood
         self._selector = selectors.DefaultSelector()
         self._due: list[tuple[float, int, socket.socket, Answer]] = []
         self._turn = 0  # breaks ties in the heap
@@ -74,20 +76,23 @@ class Web:
         if len(request) < 2:
             client.close()
             return
-        self._later(float(self._delay.read_text()), client, self._answer(request[1]))
+        delay, *status = self._mood.read_text().split()
+        answer = self._answer(request[1], HTTPStatus(int(status[0])) if status else HTTPStatus.OK)
+        self._later(float(delay), client, answer)
 
-    def _answer(self, target: str) -> Answer:
+    def _answer(self, target: str, status: HTTPStatus) -> Answer:
         url = urlsplit(target)
         asked = dict(parse_qsl(url.query))
         pace, seconds = float(asked.get("pace", PACE)), float(asked.get("seconds", 0))
         lines = max(1, round(seconds / pace)) if url.path == "/stream" else 1
-        return Answer(self._pieces(lines), pace)
+        return Answer(self._pieces(lines, status), pace)
 
-    def _pieces(self, lines: int) -> Iterator[bytes]:
+    def _pieces(self, lines: int, status: HTTPStatus) -> Iterator[bytes]:
         """Give what is sent apart."""
         yield (
-            b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nConnection: close\r\n"
-            b"Content-Length: %d\r\n\r\n" % (lines * len(self._line))
+            b"HTTP/1.1 %d %s\r\nContent-Type: text/plain\r\nConnection: close\r\n"
+            b"Content-Length: %d\r\n\r\n"
+            % (status, status.phrase.encode(), lines * len(self._line))
         ) + self._line
         for _ in range(lines - 1):
             yield self._line

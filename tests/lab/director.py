@@ -48,10 +48,11 @@ class Director:
         self._log.close()
         self.lab.__exit__(*error)
 
-    def service(self, action, check=True):
-        """Run the init script as service(8) does."""
+    def service(self, action, check=True, limits=()):
+        """Run the init script as service(8) does, with the *limits* that prlimit(1) is told."""
         environ = {"LVS_NAT": str(self.program), "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
-        return self.lab.run("director", ["sh", self._script, action], check=check, env=environ)
+        script = [*(["prlimit", *limits] if limits else []), "sh", self._script, action]
+        return self.lab.run("director", script, check=check, env=environ)
 
     def command(self, *words, check=True):
         return self.lab.run("director", [self.program, *words], check=check)

@@ -22,6 +22,7 @@ LATE = 0.5
 TRIES = 8
 ROW = "C0A87A0A:0050"  # lvs01, as /proc/net/ip_vs spells it
 EQUAL = TUTORIAL.replace("-w 10", "-w 5")
+FREEZES, FROZEN = 6, 5.0
 
 
 @pytest.fixture(scope="module")
@@ -108,13 +109,13 @@ def test_a_director_that_stood_still_blames_no_distant_server_for_it(director):
     try:
         director.service("start")
         processes = family(director.pid())
-        load = director.lab.load(RATE, 14, timeout=PATIENCE)
+        load = director.lab.load(RATE, 2 + FREEZES * (FROZEN + 1), timeout=PATIENCE)
         time.sleep(1)
         before = director.status()["writes"]
-        for _ in range(2):
+        for _ in range(FREEZES):
             for pid in processes:
                 os.kill(pid, signal.SIGSTOP)
-            time.sleep(5)
+            time.sleep(FROZEN)
             for pid in processes:
                 os.kill(pid, signal.SIGCONT)
             time.sleep(1)
