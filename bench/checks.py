@@ -30,6 +30,7 @@ SIZES = (100, 1000, 10_000)
 MOST, ASKED, SHORTEST = 1.5, 6000, 0.1
 PUNCTUAL, LAG = 0.05, 0.1
 COST = "CPU s of 10,000"
+PARTS = ("cost", "promised", "most", "punctual", "silent")
 COLUMNS = ("daemon", "check", "checks/s", COST, "for keepalived's", "the prober's part")
 
 Found = Mapping[tuple[str, str], Sample]
@@ -40,12 +41,19 @@ def measure(options: Namespace) -> Iterator[Table]:
     quick = options.quick
     runs, seconds = (1, 5.0) if quick else (options.runs, 10.0)
     kinds = [kind for kind in THEIRS if OURS.knows(kind)]
+    bare = [kind for kind in kinds if kind != "status"]
+    many = 20 if quick else SIZES[-1]
     for size in (20,) if quick else SIZES:
-        yield cost(kinds, size, runs, seconds)
-    yield promised([kinds[0]] if quick else kinds, 50 if quick else None, runs, seconds)
-    yield most([kind for kind in kinds if kind != "status"], 50 if quick else ASKED, runs, seconds)
-    yield punctual(20 if quick else SIZES[-1], seconds)
-    yield all_silent(20 if quick else SIZES[-1])
+        if "cost" in options.only:
+            yield cost(kinds, size, runs, seconds)
+    if "promised" in options.only:
+        yield promised([kinds[0]] if quick else kinds, 50 if quick else None, runs, seconds)
+    if "most" in options.only:
+        yield most(bare, 50 if quick else ASKED, runs, seconds)
+    if "punctual" in options.only:
+        yield punctual(many, seconds)
+    if "silent" in options.only:
+        yield all_silent(many)
 
 
 def cost(kinds: Sequence[str], size: int, runs: int, seconds: float) -> Table:
@@ -155,7 +163,10 @@ def all_silent(size: int) -> Table:
 
 
 def options(parser: ArgumentParser) -> None:
-    parser.add_argument("--runs", type=int, default=3, help="of which medians are taken (3)")
+    add = parser.add_argument
+    add("--runs", type=int, default=3, help="of which medians are taken (3)")
+    add("--only", nargs="+", choices=PARTS, default=PARTS, metavar="PART",
+        help=f"only these: {', '.join(PARTS)}")  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -7,9 +7,10 @@ import compileall
 import json
 import sys
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 from bench import figures
 from bench.figures import Promise, Table
@@ -87,6 +88,11 @@ def _there(module: str, seconds: float) -> list[Table]:
 
 def load(path: Path) -> list[Table]:
     """Return what a bench has written to *path*."""
+    return tables(json.loads(path.read_text()))
+
+
+def tables(found: Iterable[Mapping[str, Any]]) -> list[Table]:
+    """Return the tables that JSON had as *found*."""
     return [
         Table(
             **{
@@ -96,7 +102,7 @@ def load(path: Path) -> list[Table]:
                 "promises": tuple(Promise(**promise) for promise in fields["promises"]),
             }
         )
-        for fields in json.loads(path.read_text())
+        for fields in found
     ]
 
 
