@@ -5,8 +5,8 @@ and gives up after four seconds.  Each daemon in turn watches over them, the ser
 of the ways that its check can see, and are mended.  At equal settings all ask once a second by
 checks alone, believe two failures, and wait for a second; by default they do as they are shipped,
 but that keepalived and ldirectord, too, ask once a second and wait for a second.  Medians of
-several runs are compared, whose faults come at moments spread over a second.  All kernels'
-settings are alike: net.ipv4.vs.expire_nodest_conn is 1.
+several runs are compared, whose faults come at moments spread evenly from one check of the daemon
+to its next.  All have net.ipv4.vs.expire_nodest_conn = 1.
 
 Exits 1 if a promise is broken.  Runs itself on a kernel with IPVS (lvs_nat.lab) when it is not on
 one.

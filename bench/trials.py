@@ -19,10 +19,13 @@ from lvs_nat.lab.topology import Lab, until
 RATE = 50  # requests a second
 # After so many seconds a client gives up, and after so many its answer is late.
 GIVES_UP, LATE = 4.0, 0.5
-# A daemon is past its start, or its servers' return, so long after all are served; seconds.
-SETTLED = 1.2
+# From a check that was seen until the fault, at least; seconds, of which every daemon takes one
+# from check to check.
+BEFORE = 2.0
 # A server that is sent no clients any more stays broken for so long, in seconds.
 AFTER = 1.5
+# No daemon takes longer from check to check, in seconds.
+CHECKED = 5.0
 # Nobody takes longer to return, in seconds.
 RETURNS = 15.0
 LOOK = 0.004  # seconds between two looks at the table
@@ -74,10 +77,16 @@ class Grounds:
         self.servers = [str(it + more) for it in hosts.values() for more in range(each)]
         self.hit = self.servers[:each]
         lab.run("director", ["sh", "-ec", SETTINGS])
-        # Its network is to be seen from here, without a process for each look.
-        anchor = lab.popen("director", ["sleep", "infinity"])
-        self._table = Path(f"/proc/{anchor.pid}/net/ip_vs")
-        until(self._table.exists, PATIENCE, "the director's table can be seen")
+        self._table = self._network("director") / "ip_vs"
+        self._counters = self._network(self.broken) / "snmp"
+
+    def _network(self, host: str) -> Path:
+        """Return where the network of *host* is to be seen, without a process for each look."""
+        anchor = self.lab.popen(host, ["sleep", "infinity"])
+        place = Path(f"/proc/{anchor.pid}")
+        here = Path("/proc/self/ns/net").readlink()
+        until(lambda: (place / "ns/net").readlink() != here, PATIENCE, f"the network of {host}")
+        return place / "net"
 
     def weights(self) -> dict[str, int]:
         """Return the weight of each real server in the director's table."""
@@ -89,20 +98,19 @@ class Grounds:
         return all(found.get(server) for server in self.servers)
 
     def trials(self, contender: Contender, fault: Fault, runs: int, load: bool) -> list[Trial]:
-        """Return what came of *fault* each time; the moments lie apart by parts of a second."""
-        return [self._trial(contender, fault, SETTLED + run / runs, load) for run in range(runs)]
+        """Return what came of *fault* each time, at moments spread from one check to the next."""
+        return [self._trial(contender, fault, (run + 0.5) / runs, load) for run in range(runs)]
 
-    def _trial(self, contender: Contender, fault: Fault, wait: float, load: bool) -> Trial:
+    def _trial(self, contender: Contender, fault: Fault, part: float, load: bool) -> Trial:
         lab = self.lab
         with tempfile.TemporaryDirectory(prefix="lvs-nat-bench.") as name:
             folder = Path(name)
             folder.chmod(0o755)  # the prober is nobody
             watch = contender.start(lab, folder, fault.kind, self.servers)
             until(self.all_served, PATIENCE, f"{contender} serves: {watch.said()}")
+            begin = self._check_seen() + BEFORE + part
             clients = lab.load(RATE, PATIENCE, timeout=GIVES_UP) if load else None
-            time.sleep(wait)
-            if clients:
-                until(lambda: len(clients.records()) > RATE / 4, PATIENCE, "the load is under way")
+            time.sleep(max(0.0, begin - time.monotonic()))
             fault.act(lab, self.broken)
             acted = time.monotonic()
             shunned, gone = self._leaving(acted, fault.watched)
@@ -111,6 +119,12 @@ class Grounds:
             requests = clients.stop() if clients else []
             watch.stop()
         return Trial(*account(requests), shunned, gone, back)
+
+    def _check_seen(self) -> float:
+        """Wait for the next check of the server that will break; return when it was seen."""
+        before = segments(self._counters.read_text())
+        later(lambda: segments(self._counters.read_text()) > before, time.monotonic(), CHECKED)
+        return time.monotonic()
 
     def _leaving(self, acted: float, watched: float) -> tuple[float, float]:
         """Return when the servers that are hit take no new clients, and when they are gone."""
@@ -151,3 +165,9 @@ def weights(table: str) -> dict[str, int]:
         for row in rows
         if row[1][0] != "R"  # its headline
     }
+
+
+def segments(snmp: str) -> int:
+    """Return how many segments of TCP a host has received, by the text of its /proc/net/snmp."""
+    names, values = (line.split() for line in snmp.splitlines() if line.startswith("Tcp:"))
+    return int(values[names.index("InSegs")])

@@ -8,7 +8,7 @@ from bench.contenders import Contender, keepalived_conf, ldirectord_cf, lvs_nat,
 from bench.failover import compared, default, equal, row
 from bench.faults import FAULTS
 from bench.figures import Promise
-from bench.trials import Trial, account, medians, weights
+from bench.trials import Trial, account, medians, segments, weights
 from lvs_nat.core import config
 from lvs_nat.lab.load import Request
 
@@ -27,6 +27,12 @@ OURS, THEIRS, PERL = (Contender(it, "equal") for it in ("lvs-nat", "keepalived",
 def test_the_kernels_table_tells_the_weight_of_each_server():
     assert weights(TABLE) == {"192.168.122.20": 1, "192.168.122.10": 0}
     assert weights("") == {}
+
+
+def test_a_hosts_counters_tell_of_the_checks_that_it_gets():
+    snmp = "Ip: Forwarding InSegs\nIp: 1 5\nTcp: RtoMin InSegs OutSegs\nTcp: 200 17 12\n"
+
+    assert segments(snmp) == 17
 
 
 def test_a_request_failed_or_was_late_or_neither():
