@@ -38,13 +38,15 @@ class Contender:
         return f"{self.daemon}, {self.settings}"
 
     def start(self, lab: Lab, folder: Path, kind: str, servers: Sequence[str]) -> Watch:
-        """Have it ask *servers* a question of *kind*; return once all of them are served."""
+        """Have it ask *servers* a question of *kind*."""
         command = STARTS[self.daemon](self, folder, kind, servers)
+        ours = self.daemon == "lvs-nat"
+        environ = None if ours else libraries()
         with (folder / "log").open("w") as log:
             process = lab.popen(
-                "director", command, cwd=folder, env=libraries(), stdout=log, stderr=log
+                "director", command, cwd=folder, env=environ, stdout=log, stderr=log
             )
-        return Watch(lab, folder, process, self.daemon == "lvs-nat")
+        return Watch(lab, folder, process, ours)
 
 
 class Watch:
@@ -80,7 +82,7 @@ def lvs_nat(folder: Path, word: str) -> list[str]:
     return [sys.executable, "-IB", str(folder / "program"), word, *places]
 
 
-def ours(it: Contender, folder: Path, kind: str, servers: Sequence[str]) -> list[str]:
+def our_command(it: Contender, folder: Path, kind: str, servers: Sequence[str]) -> list[str]:
     """Write lvs-nat's files; return its command."""
     rules = [f"-A -t {VIRTUAL}:80 -s rr"]
     rules += [f"-a -t {VIRTUAL}:80 -r {server}:80 -m -w 1" for server in servers]
@@ -132,4 +134,4 @@ def ldirectord_cf(it: Contender, folder: Path, kind: str, servers: Sequence[str]
     yield from (f"\t{line}" for line in KINDS[kind].ldirectord or ())
 
 
-STARTS = {"lvs-nat": ours, "keepalived": keepalived, "ldirectord": ldirectord}
+STARTS = {"lvs-nat": our_command, "keepalived": keepalived, "ldirectord": ldirectord}

@@ -4,7 +4,7 @@ from math import inf
 
 import pytest
 
-from bench.contenders import Contender, keepalived_conf, ldirectord_cf, lvs_nat, ours
+from bench.contenders import Contender, keepalived_conf, ldirectord_cf, lvs_nat, our_command
 from bench.failover import compared, default, equal, row
 from bench.faults import FAULTS
 from bench.figures import Promise
@@ -108,7 +108,7 @@ def test_what_never_happens_is_said_so():
 @pytest.mark.parametrize("kind", ["tcp", "status"])
 @pytest.mark.parametrize("settings", ["equal", "default"])
 def test_our_settings_are_ones_that_lvs_nat_takes(tmp_path, kind, settings):
-    command = ours(Contender("lvs-nat", settings), tmp_path, kind, SERVERS)
+    command = our_command(Contender("lvs-nat", settings), tmp_path, kind, SERVERS)
     setup = config.parse((tmp_path / "conf").read_text(), "lvs-nat.conf")
     [check] = setup.default.checks
 
