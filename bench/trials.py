@@ -21,7 +21,7 @@ RATE = 50  # requests a second
 GIVES_UP, LATE = 4.0, 0.5
 # From a check that was seen until the fault, at least; seconds, of which every daemon takes one
 # from check to check.
-BEFORE = 2.0
+BEFORE = 1.5
 # A server that is sent no clients any more stays broken for so long, in seconds.
 AFTER = 1.5
 # No daemon takes longer from check to check, in seconds.
