@@ -77,6 +77,8 @@ PARTS: Mapping[str, Part] = {
     "hostile": Part("hostile"),
     "footprint": Part("footprint"),
     "watching": Part("watching", guest=True),
+    "reload": Part("reload", guest=True),
+    "disruption": Part("disruption", guest=True),
     **dict(_failovers()),
 }
 
