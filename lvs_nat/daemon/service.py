@@ -46,6 +46,8 @@ LOOK = 0.3
 GLANCE = 0.1
 SHARE = 100
 SECOND_LOOK = 0.21
+# What the kernel has refused is tried again this soon, however long reading takes.
+RETRY = 1.0
 # The first round of probes may last one time-out, and this much for the way there and back.
 GRACE = 0.25
 # Events of links need a library that takes longer to load than all of the start.
@@ -203,6 +205,8 @@ class Service:
         self._director.reconcile()
         usually = EAGER if self._watching.look() else LOOK
         pause = max(usually, SHARE * (time.thread_time() - began))
+        if self._director.refusals:
+            pause = min(pause, RETRY)
         if self._director.suspects_loss:
             pause = SECOND_LOOK
         self._loop.after("look", pause, self._look)

@@ -6,6 +6,7 @@ import select
 import signal
 import socket
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
@@ -349,6 +350,32 @@ def test_a_refused_start_puts_back_what_was_there(stage):
     [(announced, words)] = stage.announced
     assert announced == 1
     assert "modprobe ip_vs_mh failed" in words
+
+
+class Large(FakeIpvs):
+    """A table that takes 60 ms of the processor to read."""
+
+    def snapshot(self):
+        began = time.thread_time()
+        while time.thread_time() - began < 0.06:
+            pass
+        return super().snapshot()
+
+
+def test_what_the_kernel_refuses_is_tried_again_soon_however_long_its_table_takes_to_read(stage):
+    stage.kernel = Large()
+
+    def script():
+        stage.kernel.schedulers.discard("wrr")
+        stage.save(EDITED)
+        refusals = stage.ask("reload")["refusals"]
+        stage.kernel.schedulers.add("wrr")
+        until(lambda: stage.table == EDITED.services, 3, "the scheduler in the table")
+        return refusals
+
+    [refusal] = stage.play(script)[0]
+
+    assert "modprobe ip_vs_wrr failed" in refusal
 
 
 def test_a_server_added_by_hand_is_asked_like_the_others(stage):
