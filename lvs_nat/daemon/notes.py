@@ -5,14 +5,14 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from lvs_nat.core import config, memory, rules
+from lvs_nat.core import memory, rules
 from lvs_nat.core.cluster import Cluster
 from lvs_nat.core.drift import changes
 from lvs_nat.core.memory import Memory
 from lvs_nat.core.spelling import spell, spell_operation
 from lvs_nat.core.targets import Here
 from lvs_nat.daemon.director import Director
-from lvs_nat.daemon.saved import Saved
+from lvs_nat.daemon.saved import Saved, setup_of
 from lvs_nat.errors import ConfigError
 from lvs_nat.model import Ruleset, Table
 from lvs_nat.system import files
@@ -87,7 +87,7 @@ class Notes:
 
     def saved(self, found: Memory) -> Saved:
         """Return the files as they were when *found* was written; ConfigError if they are bad."""
-        setup = config.parse(found.settings, f"{self._path}: settings")
+        setup = setup_of(found.settings, f"{self._path}: settings")
         parsed = rules.parse(found.rules, f"{self._path}: rules")
         return Saved(parsed.ruleset, setup, (), found.saved, found.settings)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lvs_nat.checks import kinds
-from lvs_nat.core import config, rules
+from lvs_nat.core import rules
 from lvs_nat.core.setup import Setup
 from lvs_nat.daemon.naming import known
 from lvs_nat.daemon.paths import Paths
@@ -53,7 +53,11 @@ def load(paths: Paths, waiting: Say | None = None) -> Saved:
     if problems or read is None:
         raise ConfigError(problems)
     parsed, digest, found = read
-    strangers = config.strangers(configured, str(paths.config), parsed.ruleset)
+    strangers: tuple[Problem, ...] = ()
+    if _sets(configured):
+        from lvs_nat.core import config
+
+        strangers = config.strangers(configured, str(paths.config), parsed.ruleset)
     warnings = (*parsed.warnings, *strangers)
     return Saved(parsed.ruleset, setup, warnings, digest, configured, addresses=found)
 
@@ -75,10 +79,28 @@ def settings(paths: Paths) -> tuple[Setup, str]:
     if not (paths.config_given or paths.config.exists()):
         return Setup(), ""
     text = files.read_text(paths.config)
-    setup = config.parse(text, str(paths.config))
+    setup = setup_of(text, str(paths.config))
     if problems := [Problem(str(paths.config), 0, what) for what in _missing(setup)]:
         raise ConfigError(problems)
     return setup, text
+
+
+def setup_of(text: str, path: str) -> Setup:
+    """Return what *text* of an lvs-nat.conf asks for; raise ConfigError with every problem.
+
+    As it is installed it sets nothing, and what reads it takes a while to load.
+    """
+    if not _sets(text):
+        return Setup()
+    from lvs_nat.core import config
+
+    return config.parse(text, path)
+
+
+def _sets(text: str) -> bool:
+    """Say whether any line of *text* is more than a comment."""
+    lines = map(str.strip, text.lstrip("\ufeff").split("\n"))
+    return any(line and not line.startswith("#") for line in lines)
 
 
 def _missing(setup: Setup) -> list[str]:
