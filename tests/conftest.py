@@ -22,6 +22,9 @@ sys.dont_write_bytecode = False
 settings.register_profile(
     "fuzz", max_examples=5_000, deadline=None, suppress_health_check=list(HealthCheck)
 )
+# What one example takes tells how busy the machine is; Limits below sees to what hangs.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 
 def pytest_addoption(parser):

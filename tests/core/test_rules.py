@@ -395,7 +395,6 @@ def test_a_row_keeps_the_place_in_which_it_was_added():
 
 
 @given(rulesets())
-@settings(deadline=None)
 def test_every_ruleset_that_is_spelled_is_read_back_as_itself(given_ruleset):
     parsed = rules.parse(spell(given_ruleset), "ipvsadm")
 
@@ -403,7 +402,7 @@ def test_every_ruleset_that_is_spelled_is_read_back_as_itself(given_ruleset):
 
 
 @given(st.data())
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 def test_every_way_of_writing_a_ruleset_means_the_same(data):
     wanted = data.draw(rulesets())
     text = data.draw(variants(wanted))
@@ -426,7 +425,7 @@ RULES = st.lists(st.lists(WORDS).map(" ".join)).map("\n".join)
 @example("-A -t " + "9" * 5000 + "\n")
 @example("-A -t \u0661\u0660.0.0.1:80\n")
 @example("\ud800\n")
-@settings(deadline=None, max_examples=max(500, settings.default.max_examples))
+@settings(max_examples=max(500, settings.default.max_examples))
 def test_no_text_makes_reading_end_in_anything_but_a_value_or_problems(text):
     try:
         parsed = rules.parse(text, "ipvsadm", Hosts())

@@ -145,7 +145,7 @@ FAULTS = st.one_of(
 
 
 @pytest.mark.parametrize("drift", Drift)
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(steps=st.lists(FAULTS, max_size=30))
 def test_after_any_faults_the_table_is_as_it_was_meant_and_no_fault_is_taken_for_an_edit(
     drift, steps
