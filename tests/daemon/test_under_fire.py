@@ -3,11 +3,12 @@
 import errno
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from lvs_nat.core.cluster import Cluster
 from lvs_nat.core.health import Outcome, Verdict
+from lvs_nat.core.plan import DelDestination, DelService
 from lvs_nat.core.setup import Check, Drift, Setup, Target
 from lvs_nat.daemon.director import Director
 from lvs_nat.errors import KernelError
@@ -26,12 +27,14 @@ ERRORS = [
     errno.ENOBUFS, errno.EBUSY, errno.ENOENT, errno.EEXIST, errno.ENOSPC, errno.ENOMEM,
     errno.ESRCH, errno.EINTR, errno.ETIMEDOUT, errno.ENOPROTOOPT,
 ]  # fmt: skip
+DENIALS = (errno.ENOENT, errno.ESRCH)
 
 
 class Faulty(FakeIpvs):
     """A kernel that fails as it is told: refuses one operation, or loses the answer to a batch.
 
-    The refused operation is not done; of a batch whose answer is lost any part may be.
+    The refused operation is not done, but a row to be removed that it denies is not there; of
+    a batch whose answer is lost any part may be done.
     """
 
     def __init__(self, *services):
@@ -51,12 +54,20 @@ class Faulty(FakeIpvs):
         lose, self.lose = self.lose, None
         done = operations if lose is None else operations[: lose[0]]
         answers = [
-            (it, refuse[1] if refuse and place == refuse[0] else ACTS[type(it)](self, it))
+            (it, self._refused(it, refuse[1]) if refuse and place == refuse[0] else self._done(it))
             for place, it in enumerate(done)
         ]
         if lose is not None:
             raise KernelError("the kernel's answer was lost", lose[1])
         return collect(answers)
+
+    def _done(self, operation):
+        return ACTS[type(operation)](self, operation)
+
+    def _refused(self, operation, number):
+        if number in DENIALS and isinstance(operation, (DelService, DelDestination)):
+            self._done(operation)
+        return number
 
 
 class Fire:
@@ -108,7 +119,7 @@ def test_what_the_kernel_refuses_once_is_done_at_the_next_look(number):
 
     assert ROWS[0].endpoint not in fire.table[service(VIP).name].destinations
     assert fire.director.refusals == ()
-    assert bool(said) == (number not in (errno.ENOENT, errno.ESRCH))  # then it is gone: done
+    assert bool(said) == (number not in DENIALS)  # then it is gone: done
     assert fire.director.meant == RULES
 
 
@@ -147,6 +158,7 @@ FAULTS = st.one_of(
 @pytest.mark.parametrize("drift", Drift)
 @settings(max_examples=60)
 @given(steps=st.lists(FAULTS, max_size=30))
+@example(steps=[("hear", 0, "silent"), ("look", 2, None), ("refuse", 0, 2), ("look", 5, None)])
 def test_after_any_faults_the_table_is_as_it_was_meant_and_no_fault_is_taken_for_an_edit(
     drift, steps
 ):
