@@ -25,7 +25,7 @@ class Loop:
         self._timers: dict[str, tuple[float, Callback]] = {}
         self._signals: dict[int, Callback] = {}
         self._stopped = False
-        self._wakeup = -1
+        self._wakeup: tuple[int, int, int] | None = None  # reading, writing, who was woken before
 
     def watch(self, fd: int, callback: Callback, *, writing: bool = False) -> None:
         """Call *callback* whenever *fd* can be read, or written."""
@@ -59,24 +59,21 @@ class Loop:
     def on_signal(self, number: int, callback: Callback) -> None:
         """Call *callback* from the loop when signal *number* has come, be it before `run`."""
         self._signals[number] = callback
-        signal.pthread_sigmask(signal.SIG_BLOCK, (number,))  # until there is who hears it
+        if self._wakeup is None:
+            reading, writing = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+            before = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+            self._wakeup = reading, writing, before
+            self.watch(reading, lambda: self._hear_signals(reading))
         signal.signal(number, _nothing)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, (number,))  # held up while we were replaced
 
     def run(self) -> None:
         """Serve until `stop` is called; not at all if that was before."""
-        reading, writing = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        self._wakeup = reading
-        previous = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
-        self.watch(reading, self._hear_signals)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, self._signals)
         try:
             while not self._stopped:
                 self._turn()
         finally:
-            signal.set_wakeup_fd(previous)
-            self.unwatch(reading)
-            os.close(reading)
-            os.close(writing)
+            self._hear_no_more()
 
     def stop(self) -> None:
         """End `run` once the callback that calls this returns; no other one is called."""
@@ -100,10 +97,19 @@ class Loop:
                 del self._timers[name]
                 callback()
 
-    def _hear_signals(self) -> None:
-        for number in os.read(self._wakeup, 512):
+    def _hear_signals(self, reading: int) -> None:
+        for number in os.read(reading, 512):
             if number in self._signals and not self._stopped:
                 self._signals[number]()
+
+    def _hear_no_more(self) -> None:
+        if self._wakeup is not None:
+            reading, writing, before = self._wakeup
+            self._wakeup = None
+            signal.set_wakeup_fd(before)
+            self.unwatch(reading)
+            os.close(reading)
+            os.close(writing)
 
 
 def _nothing(_number: int, _frame: FrameType | None) -> None:

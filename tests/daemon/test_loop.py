@@ -1,5 +1,6 @@
 import os
 import signal
+import threading
 
 import pytest
 
@@ -107,6 +108,30 @@ def test_a_signal_that_comes_before_the_loop_runs_is_heard_in_it(loop):
     before = signal.getsignal(signal.SIGUSR1)
     loop.on_signal(signal.SIGUSR1, loop.stop)
     os.kill(os.getpid(), signal.SIGUSR1)
+    loop.after("deadline", 5.0, lambda: pytest.fail("the signal was lost"))
+    loop.run()
+    signal.signal(signal.SIGUSR1, before)
+
+
+def test_a_signal_before_the_loop_runs_may_come_to_any_thread(loop):
+    before = signal.getsignal(signal.SIGUSR1)
+    over = threading.Event()
+    thread = threading.Thread(target=over.wait)
+    thread.start()
+    loop.on_signal(signal.SIGUSR1, loop.stop)
+    signal.pthread_kill(thread.ident, signal.SIGUSR1)
+    over.set()
+    thread.join()
+    loop.after("deadline", 5.0, lambda: pytest.fail("the signal was lost"))
+    loop.run()
+    signal.signal(signal.SIGUSR1, before)
+
+
+def test_a_signal_that_was_held_up_while_we_were_replaced_is_heard(loop):
+    before = signal.getsignal(signal.SIGUSR1)
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
+    signal.pthread_kill(threading.get_ident(), signal.SIGUSR1)
+    loop.on_signal(signal.SIGUSR1, loop.stop)
     loop.after("deadline", 5.0, lambda: pytest.fail("the signal was lost"))
     loop.run()
     signal.signal(signal.SIGUSR1, before)
