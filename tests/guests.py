@@ -190,15 +190,23 @@ class Reporter:
 def shares(items, number=2):
     """Return *items* as at most *number* lists of about equal work; a file's tests stay together.
 
-    A test of the lab takes about five times as long as one of the kernel alone.
+    The longest come first, so that none of the lists ends in one of them.
     """
     files = {}
     for item in items:
         files.setdefault(item.path, []).append(item)
     parts = [[] for _ in range(number)]
     work = [0] * number
-    for tests in sorted(files.values(), key=len, reverse=True):
+    for tests in sorted(files.values(), key=lambda tests: sum(map(seconds, tests)), reverse=True):
         least = work.index(min(work))
         parts[least] += tests
-        work[least] += sum(5 if item.get_closest_marker("lab") else 1 for item in tests)
+        work[least] += sum(map(seconds, tests))
     return [part for part in parts if part]
+
+
+def seconds(item):
+    """Return about how long *item* takes: a lab takes long to stand, and some say so themselves."""
+    limit = item.get_closest_marker("limit")
+    if limit:
+        return limit.args[0] / 10
+    return 5 if item.get_closest_marker("lab") else 1
