@@ -199,9 +199,15 @@ def director():
 
 
 @pytest.mark.kernel
-@pytest.mark.parametrize("word", ["restart", "reload"])
-def test_a_director_that_is_not_the_units_is_not_ordered_about(host, director, word):
-    assert host.type(word) == 6  # there are no rules: so far the command itself has come
+@pytest.mark.parametrize(
+    "word, code",
+    [
+        ("restart", 6),  # there are no rules
+        ("reload", 7),  # it does not answer
+    ],
+)
+def test_a_director_that_is_not_the_units_is_not_ordered_about(host, director, word, code):
+    assert host.type(word) == code  # so far the command itself has come
 
     assert host.orders == []
 

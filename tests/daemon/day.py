@@ -44,16 +44,32 @@ class Weight(NamedTuple):
 
 
 class Servers:
-    """Real servers that accept and say nothing; each can be shut and opened."""
+    """Real servers that accept and say nothing; each can be shut and opened.
 
-    def __init__(self):
-        self.addresses = [f"127.3.0.{number}" for number in range(1, SERVERS + 1)]
+    Used with `with`.  *draw* decides which network of loopback is theirs.
+    """
+
+    def __init__(self, draw):
+        network = f"127.{draw.randint(1, 254)}.{draw.randint(1, 254)}"
+        self.addresses = [f"{network}.{number}" for number in range(1, SERVERS + 1)]
         self._poll = select.epoll()
         self._open = {}
         self._lock = threading.Lock()
+        self._over = False
+        self._thread = threading.Thread(target=self._serve)
+
+    def __enter__(self):
         for address in self.addresses:
             self.toggle(address)
-        threading.Thread(target=self._serve, daemon=True).start()
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self._over = True
+        self._thread.join()
+        for server in self._open.values():
+            server.close()
+        self._poll.close()
 
     def toggle(self, address):
         """Shut a server that is open, open one that is shut."""
@@ -69,18 +85,17 @@ class Servers:
             self._poll.register(server, select.EPOLLIN)
 
     def _serve(self):
-        while True:
-            for fd, _ in self._poll.poll():
+        while not self._over:
+            for fd, _ in self._poll.poll(0.1):
                 with self._lock, suppress(OSError, KeyError):
                     self._open[fd].accept()[0].close()
 
 
 class Day:
-    """A director at work in *folder*, and all that is done to it."""
+    """A director at work in *folder* on *servers*, and all that is done to both."""
 
-    def __init__(self, folder, seed):
-        self._folder, self._draw = folder, random.Random(seed)
-        self._servers = Servers()
+    def __init__(self, folder, servers, draw):
+        self._folder, self._servers, self._draw = folder, servers, draw
         self.checks = self.events = 0
         self._write()
         (folder / "lvs-nat.conf").write_text(CONFIG)
@@ -89,12 +104,14 @@ class Day:
             self._process = subprocess.Popen(
                 words, cwd=Path(__file__).parents[2], stdout=subprocess.PIPE, stderr=errors
             )
-        threading.Thread(target=self._count, daemon=True).start()
+        self._counting = threading.Thread(target=self._count)
+        self._counting.start()
         until(lambda: (folder / "run" / "control").exists(), 20, "the director")
 
     def close(self):
         self._process.terminate()
         self._process.wait(20)
+        self._counting.join()
         self._process.stdout.close()
 
     def work(self, checks):
@@ -166,8 +183,9 @@ class Day:
 
 def run(checks, seed, say=print):
     """Return what is held after a fourth of *checks*, and at the end."""
-    with TemporaryDirectory() as name:
-        day = Day(Path(name), seed)
+    draw = random.Random(seed)
+    with TemporaryDirectory() as name, Servers(random.Random()) as servers:
+        day = Day(Path(name), servers, draw)
         try:
             early = day.work(checks // 4)
             say(f"{day.checks:,} checks, {day.events} events: {early}", flush=True)
