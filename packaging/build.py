@@ -97,7 +97,7 @@ def copy(tree: Path, version: str) -> None:
 def rpmbuild(tools: packages.Tools, top: Path) -> list[str]:
     """Return how rpmbuild is called below *top*, lent the macros that it lacks."""
     settings = {"_topdir": top, "_dbpath": top / "db", "_tmppath": top, "__python3": sys.executable}
-    words = [str(tools.path("rpmbuild")), "--quiet"]
+    words = [str(tools.path("rpmbuild"))]  # not --quiet, which hides what %check has to say
     macros = [*words, "--eval", "%{?systemd_post:yes}"]
     known = subprocess.run(macros, env=environment(tools), capture_output=True, text=True)
     if known.stdout.strip() != "yes":
