@@ -63,10 +63,10 @@ class Engine:
         self._agenda = Agenda()
         self._look_at = self._agenda.look_at
         self._poll = select.epoll()
-        self._sentinels = Sentinels(self._poll, room, self.hasten_all)
         self._mishaps = mishaps or Mishaps()
+        self._sentinels = Sentinels(self._poll, room, self.hasten_all, self._mishaps)
         self._sharing = Sharing(
-            lent, self._poll, self.hasten, self._answered, self._fail_together, load
+            lent, self._poll, self.hasten, self._answered, self._fail_together, self._mishaps, load
         )
 
     @property

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import select
 from collections.abc import Callable
+from contextlib import suppress
 
+from lvs_nat.daemon.mishaps import Mishaps
 from lvs_nat.daemon.probe import Probe
 from lvs_nat.model import Endpoint
 
@@ -15,7 +17,14 @@ class Sentinels:
     At most half of *room* descriptors are theirs, so that questions are never crowded out.
     """
 
-    def __init__(self, poll: select.epoll, room: int, hasten: Callable[[Endpoint], None]) -> None:
+    def __init__(
+        self,
+        poll: select.epoll,
+        room: int,
+        hasten: Callable[[Endpoint], None],
+        mishaps: Mishaps,
+    ) -> None:
+        self._mishaps = mishaps
         self._poll = poll
         self._room = room
         self._hasten = hasten
@@ -29,7 +38,12 @@ class Sentinels:
         probe = self._probes.get(fd)
         if probe is None or probe.sentinel is None:
             return False
-        if probe.sentinel.stirred():
+        try:
+            stirred = probe.sentinel.stirred()
+        except Exception as error:
+            self._fail(probe, error)
+            return True
+        if stirred:
             self._hasten(probe.target.endpoint)
         if probe.sentinel.fileno() != fd:  # closed, so the poll has forgotten it
             del self._probes[fd]
@@ -40,7 +54,11 @@ class Sentinels:
         """Tell the probe's sentinel, if it has one, that its server is well."""
         sentinel = probe.sentinel
         if sentinel and (sentinel.fileno() >= 0 or len(self) < self._room // 2):
-            sentinel.passed()
+            try:
+                sentinel.passed()
+            except Exception as error:
+                self._fail(probe, error)
+                return
             self._attend(probe)
 
     def dismiss(self, probe: Probe) -> None:
@@ -48,6 +66,15 @@ class Sentinels:
         if probe.sentinel:
             self._probes.pop(probe.sentinel.fileno(), None)
             probe.sentinel.close()
+
+    def _fail(self, probe: Probe, error: Exception) -> None:
+        """Do without a sentinel that has a fault of its own: its server is asked all the same."""
+        self._mishaps.answer(error)
+        sentinel, probe.sentinel = probe.sentinel, None
+        self._probes = {fd: it for fd, it in self._probes.items() if it is not probe}
+        with suppress(Exception):
+            if sentinel:
+                sentinel.close()
 
     def _attend(self, probe: Probe) -> None:
         fd = probe.sentinel.fileno() if probe.sentinel else -1

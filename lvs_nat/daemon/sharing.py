@@ -10,6 +10,7 @@ from lvs_nat.checks import kinds
 from lvs_nat.checks.kind import Answer, Batch, Kind, Lent, Watch
 from lvs_nat.core.questions import CheckKind
 from lvs_nat.core.setup import Target
+from lvs_nat.daemon.mishaps import Mishaps
 
 Hasten = Callable[[Iterable[Target]], None]
 Answered = Callable[[Iterable["tuple[Any, Answer]"], float], None]
@@ -32,6 +33,7 @@ class Sharing:
         hasten: Hasten,
         answered: Answered,
         failed: Failed,
+        mishaps: Mishaps,
         load: Load = LOAD,
     ) -> None:
         self._lent = lent
@@ -39,6 +41,7 @@ class Sharing:
         self._hasten = hasten
         self._answered = answered
         self._failed = failed
+        self._mishaps = mishaps
         self._load = load
         self._kinds: dict[CheckKind, Kind] = {}
         self._watches: dict[int, Watch] = {}
@@ -68,7 +71,14 @@ class Sharing:
             else:
                 self._answered(answers, now)
         elif fd in self._watches:
-            self._hasten(self._watches[fd].stirred())
+            try:
+                stirred = self._watches[fd].stirred()
+            except Exception as error:  # its targets are asked all the same, when they are due
+                self._mishaps.answer(error)
+                self._poll.unregister(fd)
+                del self._watches[fd]
+            else:
+                self._hasten(stirred)
         else:
             return False
         return True

@@ -440,6 +440,22 @@ def a_batch_that(**does):
     return Kind(lambda target: target, stumble, stumble, batch=Stumbling(reading, **does))
 
 
+class Sentinel:
+    """Watches an end of a pipe that always has something to tell, and stumbles over it."""
+
+    def __init__(self, stirred=stumble, passed=lambda: None):
+        self.fd, self._writing = os.pipe()
+        os.write(self._writing, b"look")
+        self.stirred = stirred
+        self.passed = passed
+
+    def fileno(self):
+        return self.fd
+
+    def close(self):
+        os.close(self._writing)
+
+
 GOOD = tcp.KIND
 FAULTY = {
     "prepare": GOOD._replace(prepare=stumble),
@@ -470,6 +486,26 @@ def test_a_fault_of_one_check_is_an_unknown_of_it_told_once_and_the_others_are_a
         "a check failed, please report it: ZeroDivisionError in stumble"
     ]
     assert any(words.endswith(": of ours") for words in world.words)
+
+
+WATCHED = {
+    "sentinel": GOOD._replace(sentinel=lambda _: Sentinel()),
+    "passed": GOOD._replace(sentinel=lambda _: Sentinel(passed=stumble)),
+    "watch": GOOD._replace(watch=Sentinel()),
+}
+
+
+@pytest.mark.parametrize("what", WATCHED)
+def test_a_fault_of_what_only_watches_leaves_its_server_asked_when_it_is_due(what):
+    told = []
+    mishaps = Mishaps(lambda words: told.append(words) or True)
+    with serving() as well, World(load=lambda *_: WATCHED[what], mishaps=mishaps) as world:
+        world.engine.ask([well])
+        world.wait(3.5)
+
+    assert set(world.outcomes(well)) == {Outcome.PASS}
+    assert 4 <= len(world.outcomes(well)) <= 6
+    assert len(told) == 1
 
 
 def test_a_fault_that_could_not_be_told_is_told_the_next_time():
