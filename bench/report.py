@@ -14,6 +14,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import textwrap
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -27,6 +28,7 @@ from bench.faults import FAULTS
 from bench.figures import Table, markdown
 
 RESULTS = ROOT / "bench" / "results"
+WIDTH = 100
 DOCUMENT = ROOT / "docs" / "benchmarks.md"
 HEAD = """\
 # Benchmarks
@@ -175,8 +177,8 @@ def introduced(words: str) -> tuple[str, str]:
     """Return the title that a bench's docstring has, and the rest of it, as paragraphs."""
     first, _, rest = words.strip().partition("\n\n")
     title = re.sub(r"\s+", " ", first.partition(": ")[2]).rstrip(".")
-    blocks = (re.sub(r"\s+", " ", block) for block in rest.split("\n\n"))
-    return title[:1].upper() + title[1:], "\n\n".join(block.strip() for block in blocks)
+    text = "\n\n".join(textwrap.fill(block, WIDTH) for block in rest.split("\n\n"))
+    return title[:1].upper() + title[1:], text
 
 
 if __name__ == "__main__":
