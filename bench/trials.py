@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address
@@ -11,6 +12,7 @@ from math import inf
 from pathlib import Path
 from statistics import median
 
+from bench.command import say
 from bench.contenders import PATIENCE, Contender
 from bench.faults import Fault
 from lvs_nat.lab.load import Request
@@ -118,7 +120,10 @@ class Grounds:
             back = later(self.all_served, time.monotonic(), RETURNS)
             requests = clients.stop() if clients else []
             watch.stop()
-        return Trial(*account(requests), shunned, gone, back)
+        trial = Trial(*account(requests), shunned, gone, back)
+        errors = Counter(it.error for it in requests if not it.ok)
+        say(f"{trial} {dict(errors) or ''}")
+        return trial
 
     def _check_seen(self) -> float:
         """Wait for the next check of the server that will break; return when it was seen."""
