@@ -82,7 +82,11 @@ def listen(director, ports):
 
 
 def worst(arrivals, ports, servers):
-    """Return the most that one of *ports* got in any window, in shares that are fair."""
+    """Return the most that one of *ports* got in any window, in shares that are fair.
+
+    Where the machine is too busy to send all, a share is that of what was to be sent: servers
+    return by the clock, whoever comes.
+    """
     found = 0.0
     for place in range(0, len(arrivals), 10):
         began = arrivals[place][0]
@@ -90,7 +94,7 @@ def worst(arrivals, ports, servers):
         if arrivals[-1][0] < began + WINDOW:
             return found
         most = max(Counter(window)[port] for port in ports)
-        found = max(found, most * servers / len(window))
+        found = max(found, most * servers / max(len(window), RATE * WINDOW))
     return found
 
 
