@@ -20,6 +20,7 @@ import tempfile
 import time
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterator, Mapping
+from operator import methodcaller
 from pathlib import Path
 from statistics import median
 from typing import NamedTuple
@@ -31,12 +32,12 @@ from lvs_nat.lab import kernel
 from lvs_nat.lab.topology import URL, Lab, until
 
 ACTS: Mapping[str, Callable[[Operated], None]] = {
-    "restart": Operated.restart,
-    "reload": Operated.reload,
-    "reload of a broken file": Operated.reload_broken,
-    "upgrade": Operated.upgrade,
-    "kill -9 and start": Operated.kill,
-    "hang, watchdog": Operated.hang,
+    "restart": methodcaller("restart"),
+    "reload": methodcaller("reload"),
+    "reload of a broken file": methodcaller("reload_broken"),
+    "upgrade": methodcaller("upgrade"),
+    "kill -9 and start": methodcaller("kill"),
+    "hang, watchdog": methodcaller("hang"),
 }
 GUEST = 3600  # seconds that all may take
 TRANSFER = 15.0  # seconds that each transfer lasts, with a line every PACE of them

@@ -56,7 +56,7 @@ def judged(
     cluster = replace(cluster, healths=healths)
     fallen = {change.target for change in changes if change.before.serving}
     if changes or any(verdict.outcome is Outcome.REFUSED for _, verdict in verdicts):
-        cluster = _departing(cluster, fallen, now)
+        cluster = _departing(cluster, fallen, _risen(changes), now)
     if changes or cluster.suspected is not None:
         cluster = _suspecting(cluster, now)
     return cluster, tuple(changes)
@@ -84,13 +84,25 @@ def _way(
     return replace(verdict, words=NO_WAY)
 
 
-def _departing(cluster: Cluster, fallen: set[Target], now: float) -> Cluster:
-    """Let servers go that have just *fallen*; forget the leaving of those that are back."""
+def _risen(changes: Sequence[Change]) -> set[Target]:
+    """Return who serves again; whoever serves from its first verdict on has never been away."""
+    return {
+        it.target
+        for it in changes
+        if it.after.serving and not it.before.serving and it.before.state is not State.NEW
+    }
+
+
+def _departing(cluster: Cluster, fallen: set[Target], risen: set[Target], now: float) -> Cluster:
+    """Let servers go that have just *fallen*; forget the leaving of those that are back.
+
+    One that has *risen* was away although it may never have left: it was down at the start.
+    """
     departures, back = {}, []
     for key, all_ in cluster.members.items():
         failed = [who for who in all_ if not cluster.healths[who].serving]
         if not failed:
-            back += [key] if key in cluster.departures else []
+            back += [key] if key in cluster.departures or not risen.isdisjoint(all_) else []
             continue
         known = cluster.departures.get(key)
         if known or not fallen.isdisjoint(failed):

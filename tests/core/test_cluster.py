@@ -203,6 +203,20 @@ def test_a_slow_return_goes_on_after_a_restart_from_the_weight_it_had_come_to(
     )
 
 
+@pytest.mark.parametrize(
+    ("letters", "weight"),
+    [
+        ("+", 500),  # it enters at the start
+        ("-++", 5),  # it was down at the start: clients have been without it
+        ("+--++", 5),
+    ],
+)
+def test_whoever_was_away_returns_slowly_whether_or_not_it_was_there_before(letters, weight):
+    cluster = heard(Cluster.of(WEB, SLOWLY, {}), rs2="+", rs1=letters)
+
+    assert rows(cluster, now=len(letters))[0] == real("192.168.122.10:80", weight)
+
+
 def test_a_server_known_to_be_down_must_rise_and_one_not_known_passes_once():
     cluster = Cluster.of(WEB, SETUP, {})
     down = {Target(RS1.endpoint, CHECK): Health(State.DOWN)}
