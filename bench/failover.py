@@ -95,13 +95,17 @@ def failover(lab: Lab, name: str, way: str, runs: int) -> Table:
 
 def row(it: Contender, trial: Trial, found: Found) -> tuple[Cell, ...]:
     """Return the row of one daemon, under COLUMNS."""
-    times = (trial.shunned, trial.gone, trial.back)
     rivals = ratio(trial.failed, best(found)) if it.daemon == OURS else None
-    return it.daemon, it.settings, trial.failed, rivals, trial.late, *map(shown, times)
+    return it.daemon, it.settings, trial.failed, rivals, trial.late, *times(trial)
 
 
-def shown(seconds: float) -> Cell:
-    return "never" if seconds == inf else seconds
+def times(trial: Trial) -> tuple[Cell, ...]:
+    """Return when it left, and came back; who is sent nobody new may go when its last one has."""
+    gone: Cell = trial.gone
+    if trial.gone == inf:
+        gone = "never" if trial.shunned == inf else "later"
+    shunned, back = ("never" if it == inf else it for it in (trial.shunned, trial.back))
+    return shunned, gone, back
 
 
 def best(found: Found) -> float:
@@ -141,10 +145,7 @@ def alone(lab: Lab, runs: int) -> Table:
     return Table(
         "Checks alone, at default settings but for `watch = no`",
         ("what happens", *COLUMNS[-3:]),
-        tuple(
-            (FAULTS[name].words, *map(shown, (it.shunned, it.gone, it.back)))
-            for name, it in found.items()
-        ),
+        tuple((FAULTS[name].words, *times(it)) for name, it in found.items()),
         notes=(f"Medians of {runs}, without any client.",),
         promises=(
             Promise("seconds until one that refuses is gone", found["killed"].gone, REMOVED),

@@ -5,7 +5,7 @@ from math import inf
 import pytest
 
 from bench.contenders import Contender, keepalived_conf, ldirectord_cf, lvs_nat, our_command
-from bench.failover import compared, default, equal, row
+from bench.failover import compared, default, equal, row, times
 from bench.faults import FAULTS
 from bench.figures import Promise
 from bench.trials import Trial, account, medians, segments, weights
@@ -96,12 +96,13 @@ def test_where_many_fail_the_time_is_compared_with_keepalivedes():
     assert promises == [Promise("time until all are out, for keepalived's", 0.25, 0.35)]
 
 
-def test_what_never_happens_is_said_so():
+def test_what_has_not_happened_is_said_so():
     seen = {**found(3, 6, 12), OURS: Trial(3, 1, 0.5, inf, inf)}
 
     assert row(OURS, seen[OURS], seen) == (
-        "lvs-nat", "equal", 3, 0.5, 1, 0.5, "never", "never",
+        "lvs-nat", "equal", 3, 0.5, 1, 0.5, "later", "never",
     )  # fmt: skip
+    assert times(Trial(90, 0, inf, inf, 0.0)) == ("never", "never", 0.0)
     assert row(THEIRS, seen[THEIRS], seen)[3] is None
 
 
