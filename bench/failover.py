@@ -1,7 +1,7 @@
 """python -m bench.failover: what clients notice of a server that fails, and for how long.
 
 A client sends 50 requests a second through the director to two real servers (in one case 20),
-and gives up after four seconds.  Each daemon in turn watches over them, the servers break in each
+and gives up after three seconds.  Each daemon in turn watches over them, the servers break in each
 of the ways that its check can see, and are mended.  At equal settings all ask once a second by
 checks alone, believe two failures, and wait for a second; by default they do as they are shipped,
 but that keepalived and ldirectord, too, ask once a second and wait for a second.  Medians of

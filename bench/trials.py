@@ -20,12 +20,13 @@ from lvs_nat.lab.topology import Lab, until
 
 RATE = 50  # requests a second
 # After so many seconds a client gives up, and after so many its answer is late.
-GIVES_UP, LATE = 4.0, 0.5
+GIVES_UP, LATE = 3.0, 0.5
 # From a check that was seen until the fault, at least; seconds, of which every daemon takes one
 # from check to check.
 BEFORE = 1.5
-# A server that is sent no clients any more stays broken for so long, in seconds.
-AFTER = 1.5
+# A server that is sent no clients any more stays broken until the last of them has given up: no
+# daemon gains from being quick to have it mended.
+AFTER = GIVES_UP + 0.2
 # No daemon takes longer from check to check, in seconds.
 CHECKED = 5.0
 # Nobody takes longer to return, in seconds.
