@@ -87,8 +87,9 @@ def our_command(it: Contender, folder: Path, kind: str, servers: Sequence[str]) 
     rules = [f"-A -t {VIRTUAL}:80 -s rr"]
     rules += [f"-a -t {VIRTUAL}:80 -r {server}:80 -m -w 1" for server in servers]
     settings = [f"{key} = {value}" for key, value in KINDS[kind].ours.items()]
-    if it.settings == "equal":  # checks alone
-        settings += [f"fast = {FAST}", f"timeout = {TIMEOUT}", "fall = 2", "watch = no"]
+    if it.settings == "equal":  # by checks alone, and whoever fails is removed at once
+        settings += [f"fast = {FAST}", f"timeout = {TIMEOUT}", "fall = 2"]
+        settings += ["watch = no", "on_failure = remove"]
     (folder / "rules").write_text("\n".join(rules) + "\n")
     (folder / "conf").write_text("\n".join([*settings, *it.more]) + "\n")
     (folder / "program").write_text(PROGRAM)

@@ -3,10 +3,10 @@
 A client sends 50 requests a second through the director to two real servers (in one case 20),
 and gives up after three seconds.  Each daemon in turn watches over them, the servers break in each
 of the ways that its check can see, and are mended.  At equal settings all ask once a second by
-checks alone, believe two failures, and wait for a second; by default they do as they are shipped,
-but that keepalived and ldirectord, too, ask once a second and wait for a second.  Medians of
-several runs are compared, whose faults come at moments spread evenly from one check of the daemon
-to its next.  All have net.ipv4.vs.expire_nodest_conn = 1.
+checks alone, wait for a second, believe two failures, and then remove the server at once; by
+default they do as they are shipped, but that keepalived and ldirectord, too, ask once a second and
+wait for a second.  Medians of several runs are compared, whose faults come at moments spread evenly
+from one check of the daemon to its next.  All have net.ipv4.vs.expire_nodest_conn = 1.
 
 Exits 1 if a promise is broken.  Runs itself on a kernel with IPVS (lvs_nat.lab) when it is not on
 one.

@@ -10,6 +10,7 @@ from bench.faults import FAULTS
 from bench.figures import Promise
 from bench.trials import Trial, account, medians, segments, weights
 from lvs_nat.core import config
+from lvs_nat.core.setup import OnFailure, Watch
 from lvs_nat.lab.load import Request
 
 TABLE = """\
@@ -117,6 +118,8 @@ def test_our_settings_are_ones_that_lvs_nat_takes(tmp_path, kind, settings):
     assert (check.interval, check.fall) == (1.0, 2)
     if settings == "equal":
         assert (check.timeout, check.fast) == (1.0, 0.2)
+        assert setup.default.on_failure is OnFailure.REMOVE
+        assert setup.watch is Watch.NO
 
 
 def test_rivals_are_told_to_believe_two_failures_where_settings_are_equal(tmp_path):
