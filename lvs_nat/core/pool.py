@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import NamedTuple
 
-from lvs_nat.core.health import SERVING, Health, State
+from lvs_nat.core.health import SERVING, Health, Outcome, State
 from lvs_nat.core.leaving import Departure
-from lvs_nat.core.setup import ServiceSetup, WhenEmpty
+from lvs_nat.core.setup import OnFailure, ServiceSetup, WhenEmpty
 from lvs_nat.model import WEIGHT_MAX, Destination, Endpoint
 
 # Where servers return slowly the kernel's weights are so many times the configured ones, so
@@ -18,9 +18,10 @@ SCALE = 100
 # The steps of a slow return: more would only be more writes.
 STEPS = 20
 KEPT = "down but kept: too few would be left"
-# To quiesce the last servers on a suspicion of their way back would be worse than to wait for
-# what the kernel has counted.
+# To quiesce the last servers in doubt would only have their clients refused at once, instead of
+# a moment later if they are gone, and not at all if they are not.
 DOUBTFUL = "kept while its return path is in doubt: it is the last"
+LAST = "silent but kept until it is removed: it is the last"
 HELD = "silent but held: every server fell silent at once, so the director suspects itself"
 STANDING_IN = "sorry server"
 
@@ -149,9 +150,10 @@ def _kept(
     fallen.sort(key=lambda pair: -pair[1].since)
     if held:
         return [stand for stand, departure in fallen if not departure.refused], HELD
-    doubtful = [stand for stand, it in fallen if it.way and not it.removed]
+    doubtful = [(stand, it.way) for stand, it in fallen if _spared(setup, stand, it)]
     if doubtful and not serving:
-        return doubtful, DOUBTFUL
+        remark = DOUBTFUL if any(way for _, way in doubtful) else LAST
+        return [stand for stand, _ in doubtful], remark
     if setup.when_empty is WhenEmpty.KEEP and not serving:
         return [stand for stand, _ in fallen], KEPT
     wanted = setup.keep_at_least * sum(it.meant.weight for it in stands if it.wish is Wish.NOTHING)
@@ -162,6 +164,19 @@ def _kept(
         kept.append(stand)
         serving += stand.meant.weight
     return kept, KEPT
+
+
+def _spared(setup: ServiceSetup, stand: Stand, departure: Departure) -> bool:
+    """Whether a server in doubt is kept as the last one: its way is, or it has fallen silent.
+
+    Where somebody stands in for the silent, that is better.
+    """
+    last = stand.health.last if stand.health else None
+    # One that answers again, though not often enough yet, is kept all the more.
+    silent = last is not None and last.outcome in (Outcome.SILENT, Outcome.PASS)
+    leaves = setup.on_failure is OnFailure.QUIESCE_THEN_REMOVE and not departure.refused
+    alone = leaves and setup.when_empty is WhenEmpty.REFUSE
+    return not departure.removed and (departure.way or (silent and alone))
 
 
 def scaled(weight: int, share: float = 1.0) -> int:

@@ -1,11 +1,12 @@
 import pytest
 
-from lvs_nat.core.health import Health, State, Weight
+from lvs_nat.core.health import Health, Outcome, State, Verdict, Weight
 from lvs_nat.core.leaving import Departure
 from lvs_nat.core.pool import (
     DOUBTFUL,
     HELD,
     KEPT,
+    LAST,
     STANDING_IN,
     Choice,
     Stand,
@@ -16,7 +17,7 @@ from lvs_nat.core.pool import (
     share,
     unscaled,
 )
-from lvs_nat.core.setup import ServiceSetup, WhenEmpty
+from lvs_nat.core.setup import OnFailure, ServiceSetup, WhenEmpty
 from tests.builders import RS1, RS2, real
 
 UP, DOWN = Health(State.UP), Health(State.DOWN)
@@ -97,6 +98,43 @@ def test_the_last_one_is_not_quiesced_for_its_way_back_alone():
 
     assert chosen(doubtful, WELL2).rows == choice(QUIESCED, RS2).rows
     assert chosen(doubtful, ILL2) == choice(RS1, remarks=[(RS1.endpoint, DOUBTFUL)], quorate=False)
+
+
+def fallen(outcome, state=State.DOWN, **departure):
+    health = Health(state, last=Verdict(outcome, "words"))
+    return Stand(RS1, health, Departure(1.0, **departure))
+
+
+SILENT1 = fallen(Outcome.SILENT)
+ALONE = choice(RS1, remarks=[(RS1.endpoint, LAST)], quorate=False)
+OUT = choice(QUIESCED, quorate=False)
+
+
+@pytest.mark.parametrize(
+    ("stand", "setup", "expected"),
+    [
+        (SILENT1, {}, ALONE),
+        (fallen(Outcome.PASS, State.RECOVERING), {}, ALONE),
+        (fallen(Outcome.SILENT, removed=True), {}, choice(quorate=False)),
+        (fallen(Outcome.SILENT, refused=True), {}, OUT),
+        (fallen(Outcome.FAIL), {}, OUT),
+        (Stand(RS1, DOWN, GOING), {}, OUT),  # found so at a start: it has to pass first
+        (SILENT1._replace(wish=Wish.QUIESCED), {}, OUT),
+        (SILENT1, {"on_failure": OnFailure.QUIESCE}, OUT),
+    ],
+)
+def test_the_last_one_that_falls_silent_is_kept_until_it_is_removed(stand, setup, expected):
+    drained = Stand(RS2, UP, wish=Wish.QUIESCED)
+
+    assert chosen(stand, **setup) == expected
+    assert chosen(stand, drained, **setup).rows == {**expected.rows, RS2.endpoint: QUIESCED2}
+    assert chosen(stand, WELL2, **setup).rows.get(RS1.endpoint, QUIESCED) == QUIESCED
+
+
+def test_where_somebody_stands_in_for_the_silent_the_last_one_is_not_kept():
+    sorry = {"when_empty": WhenEmpty.SORRY, "sorries": [Stand(SORRY, UP)]}
+
+    assert chosen(SILENT1, **sorry).rows == choice(QUIESCED, SORRY).rows
 
 
 @pytest.mark.parametrize(
