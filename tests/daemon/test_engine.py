@@ -476,7 +476,7 @@ def test_a_fault_of_one_check_is_an_unknown_of_it_told_once_and_the_others_are_a
     more = {"load": lambda kind, _: kinds[kind], "mishaps": mishaps}
     with serving() as well, serving(check=check) as faulty, World(**more) as world:
         world.engine.ask([faulty, well])
-        world.wait(3.5)
+        world.wait(5.0)  # each has a phase of its own
 
     assert set(world.outcomes(well)) == {Outcome.PASS}
     assert len(world.outcomes(well)) >= 4
