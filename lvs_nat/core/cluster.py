@@ -93,14 +93,12 @@ class Cluster:
         They do so too where they are now asked the same with other timings.
         """
         cluster = Cluster.of(rules, setup, self.healths, self.here)
-        alike = {who.asked: health for who, health in self.healths.items()}
-        healths = {
-            who: self.healths.get(who) or alike.get(who.asked, health)
-            for who, health in cluster.healths.items()
-        }
+        new = [who for who in cluster.healths if who not in self.healths]
+        alike = {who.asked: health for who, health in self.healths.items()} if new else {}
+        found = {who: alike.get(who.asked, cluster.healths[who]) for who in new}
         return replace(
             cluster,
-            healths=healths,
+            healths={**cluster.healths, **found},
             departures=_of(self.departures, cluster.members),
             ramps=_of(self.ramps, cluster.members),
             wishes=self.wishes,
@@ -134,6 +132,8 @@ class Cluster:
         A row of weight 0 that should have more is left as it is until its server has passed.
         Only servers of which nothing is known yet are touched.
         """
+        if all(it.state in SERVING for it in self.healths.values()):
+            return self
         healths, departures = dict(self.healths), dict(self.departures)
         for key, all_ in self.members.items():
             present = _row(rows, key) if all_ else None

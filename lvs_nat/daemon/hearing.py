@@ -23,6 +23,7 @@ class Hearing:
         self._due: dict[Target, float] = {}
         self._warmth: dict[Target, Warmth] = {}
         self._ordered: object = None
+        self._asked: list[Target] = []
 
     @property
     def pulse(self) -> Pulse:
@@ -31,9 +32,11 @@ class Hearing:
 
     def order(self, cluster: Cluster) -> None:
         """Have the servers of *cluster* asked, and nobody else."""
-        targets = cluster.healths
-        self._ordered = cluster.members
-        self._link.ask(list(targets))
+        targets, before = cluster.healths, self._asked
+        self._ordered, self._asked = cluster.members, list(targets)
+        if self._asked == before:
+            return  # of thousands the prober need not be told what it knows
+        self._link.ask(self._asked)
         self._due = {who: when for who, when in self._due.items() if who in targets}
         self._warmth = {who: was for who, was in self._warmth.items() if who in targets}
 
