@@ -86,7 +86,7 @@ def failover(lab: Lab, name: str, way: str, runs: int) -> Table:
         tuple(row(it, trial, found) for it, trial in found.items()),
         notes=(
             f"Medians of {runs}; late means after more than {LATE:g} s;"
-            f" clients give up after {GIVES_UP:g} s.",
+            f" clients give up after {GIVES_UP:g} s. Times begin when what breaks it has ended.",
         ),
         promises=tuple(equal(found) if way == "equal" else default(name, fault, found)),
         bars="failed",
