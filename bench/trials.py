@@ -27,6 +27,7 @@ BEFORE = 1.5
 # A server that is sent no clients any more stays broken until the last of them has given up: no
 # daemon gains from being quick to have it mended.
 AFTER = GIVES_UP + 0.2
+NOBODY = 0.5  # where there are no clients
 # No daemon takes longer from check to check, in seconds.
 CHECKED = 5.0
 # Nobody takes longer to return, in seconds.
@@ -116,7 +117,7 @@ class Grounds:
             time.sleep(max(0.0, begin - time.monotonic()))
             fault.act(lab, self.broken)
             acted = time.monotonic()
-            shunned, gone = self._leaving(acted, fault.watched)
+            shunned, gone = self._leaving(acted, fault.watched, AFTER if load else NOBODY)
             lab.mend(self.broken)
             back = later(self.all_served, time.monotonic(), RETURNS)
             requests = clients.stop() if clients else []
@@ -132,8 +133,11 @@ class Grounds:
         later(lambda: segments(self._counters.read_text()) > before, time.monotonic(), CHECKED)
         return time.monotonic()
 
-    def _leaving(self, acted: float, watched: float) -> tuple[float, float]:
-        """Return when the servers that are hit take no new clients, and when they are gone."""
+    def _leaving(self, acted: float, watched: float, after: float) -> tuple[float, float]:
+        """Return when the servers that are hit take no new clients, and when they are gone.
+
+        That takes at least *after* seconds from when they take none.
+        """
 
         def shunned() -> bool:
             found = self.weights()
@@ -143,8 +147,8 @@ class Grounds:
             return self.weights().keys().isdisjoint(self.hit)
 
         first = later(shunned, acted, watched)
-        left = later(gone, acted, first + AFTER) if first < inf else inf
-        time.sleep(max(0.0, acted + min(first, watched) + AFTER - time.monotonic()))
+        left = later(gone, acted, first + after) if first < inf else inf
+        time.sleep(max(0.0, acted + min(first, watched) + after - time.monotonic()))
         return first, left
 
 
