@@ -44,6 +44,7 @@ class Host:
         self._cluster = cluster
         self._moved = moved
         self._absent: frozenset[Address] = frozenset()
+        self._links: Links | None = None
 
     def set(self) -> None:
         """Bring every setting to what the rules need; log each that changed.
@@ -88,7 +89,7 @@ class Host:
         try:
             from lvs_nat.system.links import Links
 
-            links = Links()
+            self._links = links = Links()
         except (ImportError, LvsNatError, OSError) as error:
             log.warning("no events of links, looking every %g s instead: %s", LOOK, error)
             return
@@ -101,11 +102,17 @@ class Host:
         except (LvsNatError, OSError) as error:
             log.warning("no more events of links, looking every %g s instead: %s", LOOK, error)
             loop.unwatch(links.fileno())
-            links.close()
+            self.close()
             return
         if news:
             self._set()
             self.look_around()
+
+    def close(self) -> None:
+        """Listen no more."""
+        if self._links:
+            self._links.close()
+            self._links = None
 
     def _again(self, loop: Loop) -> None:
         self._set()

@@ -132,6 +132,7 @@ class Service:
             self._loop.run()
         finally:
             self._naming.close()
+            self._host.close()
             if claim:
                 claim.close()
             self._desk.close()
