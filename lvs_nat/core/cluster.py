@@ -11,7 +11,7 @@ from lvs_nat.core.health import SERVING, Health, State, joined
 from lvs_nat.core.leaving import Departure, leave
 from lvs_nat.core.pool import Choice, Stand, Wish, begun, choose, serves, share
 from lvs_nat.core.setup import OnStart, Setup, Target
-from lvs_nat.core.targets import Asker, Here
+from lvs_nat.core.targets import Asker, Here, asked_alike
 from lvs_nat.core.wishes import Wanted, Wishes, lasting, wanted
 from lvs_nat.model import Counters, Destination, Endpoint, Ruleset, Service, ServiceName, Table
 
@@ -92,6 +92,8 @@ class Cluster:
 
         They do so too where they are now asked the same with other timings.
         """
+        if setup == self.setup and asked_alike(self.rules.services, rules.services):
+            return replace(self, rules=rules, setup=setup)
         cluster = Cluster.of(rules, setup, self.healths, self.here)
         new = [who for who in cluster.healths if who not in self.healths]
         alike = {who.asked: health for who, health in self.healths.items()} if new else {}
@@ -108,9 +110,10 @@ class Cluster:
 
     def moved(self, here: Here) -> Cluster:
         """Return the cluster on a machine whose addresses have changed; itself if not."""
-        return (
-            self if here == self.here else replace(self, here=here).reloaded(self.rules, self.setup)
-        )
+        if here == self.here:
+            return self
+        nothing = replace(self, here=here, rules=Ruleset())  # all are to be asked from there
+        return nothing.reloaded(self.rules, self.setup)
 
     def recalling(self, known: Mapping[Target, Health], rows: Table) -> Cluster:
         """Return the cluster with the health that the last director knew.

@@ -17,6 +17,7 @@ from lvs_nat.model import (
     Forwarding,
     Listener,
     ServiceName,
+    Table,
     Transport,
 )
 
@@ -170,4 +171,16 @@ def open_way(name: ServiceName, destination: Destination, here: Here) -> bool:
         and virtual in here.networks
         and server.address not in here.networks
         and not any(server.address in network for network in here.networks[virtual])
+    )
+
+
+def asked_alike(before: Table, after: Table) -> bool:
+    """Say whether tables have the same rows, which then are asked the same questions."""
+    return before.keys() == after.keys() and all(
+        service.destinations.keys() == before[name].destinations.keys()
+        and all(
+            before[name].destinations[endpoint].forwarding is row.forwarding
+            for endpoint, row in service.destinations.items()
+        )
+        for name, service in after.items()
     )
