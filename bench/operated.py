@@ -133,6 +133,7 @@ class Ours(Operated):
         self._launcher = folder / "lvs-nat"
         places = [str(ROOT), sysconfig.get_path("purelib")]
         self._launcher.write_text(LAUNCHER.format(places=places))
+        folder.chmod(0o755)  # for whoever a prober becomes
 
     @property
     def pid(self) -> int:
