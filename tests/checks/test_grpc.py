@@ -1,6 +1,7 @@
 """Against servers of h2 that answer as they are told; test_servers.py asks a real one."""
 
 import socket
+from contextlib import suppress
 
 import h2.config
 import h2.connection
@@ -156,7 +157,11 @@ SETTINGS = bytes.fromhex("000000 04 00 00000000")
 def test_what_is_no_answer_fails(said, words):
     def conduct(client):
         client.recv(65536)
-        client.sendall(said)
+        with suppress(ConnectionError):  # it has read enough
+            client.sendall(said)
+            client.shutdown(socket.SHUT_WR)
+            while client.recv(65536):  # to close before would reset the connection
+                pass
 
     with serving(conduct) as endpoint:
         verdict = ask(Grpc(), endpoint)
