@@ -51,7 +51,7 @@ def prepare(target: Target) -> Line:
         return Line(where, partial(Talk, Plan(acts, None, passed)))
     from lvs_nat.checks import secure  # the daemon is lean where nothing is asked inside TLS
 
-    plan = Plan(acts, secure.secure(question.tls), passed)
+    plan = Plan(acts, secure.Secure(question.tls), passed)
     if question.immediate:
         return Line(where, *secure.inside(question.tls, partial(Talk, plan)))
     return Line(where, partial(Talk, plan), secure.WHOLE_BUDGET)

@@ -39,11 +39,24 @@ _PYTHONS = re.compile(r"^\[SSL\] | \(_ssl\.c:\d+\)$")
 _ANY = "ALL:!aNULL:!eNULL:@SECLEVEL=0"
 
 
-class Secure(NamedTuple):
-    """How TLS is spoken: the settings, and what OpenSSL made of them."""
+class Secure:
+    """How TLS is spoken: the settings, and what OpenSSL makes of them and of their files.
 
-    question: Tls
-    context: ssl.SSLContext
+    Raises ValueError or OSError where it cannot be.
+    """
+
+    def __init__(self, question: Tls) -> None:
+        self.question = question
+        self.context = _made(question)
+
+    def renew(self) -> None:
+        """Read its files anew where they have changed; a renewed certificate needs no reload.
+
+        Where they cannot be used, for somebody is writing them, all is as it was.
+        """
+        if _files(self.question):
+            with suppress(OSError, ValueError):
+                self.context = _made(self.question)
 
 
 class Refusal(NamedTuple):
@@ -55,17 +68,20 @@ class Refusal(NamedTuple):
 
 def inside(question: Tls, begin: Callable[[], Dialogue]) -> tuple[Callable[[], Dialogue], int]:
     """Return how *begin* begins inside TLS, and how much may be read, as a Line has them."""
-    return partial(Layer, secure(question), lambda _: begin()), WHOLE_BUDGET
+    return partial(Layer, Secure(question), lambda _: begin()), WHOLE_BUDGET
 
 
-def secure(question: Tls) -> Secure:
-    """Return how to speak TLS as *question* says; raise ValueError or OSError if it cannot be.
+def _made(question: Tls) -> ssl.SSLContext:
+    """Return the context of *question*, and of its files as they are.
 
     One context serves all servers with the same settings: the system's authorities take
-    20 ms and a megabyte to load.  A file that has changed is read anew.
+    20 ms and a megabyte to load.
     """
-    files = [it for it in (question.ca, question.certificate, question.key) if it]
-    return Secure(question, _context(question, tuple(os.stat(it).st_mtime_ns for it in files)))
+    return _context(question, tuple(os.stat(it).st_mtime_ns for it in _files(question)))
+
+
+def _files(question: Tls) -> list[str]:
+    return [it for it in (question.ca, question.certificate, question.key) if it]
 
 
 @lru_cache(maxsize=64)
@@ -142,6 +158,7 @@ class Layer:
     )  # fmt: skip
 
     def __init__(self, secure: Secure, begin: Begin, refusal: Refusal | None = None) -> None:
+        secure.renew()
         self.secure = secure
         self._begin = begin
         self.refusal = refusal
@@ -150,8 +167,7 @@ class Layer:
         self._heard = False
         self._left = BUDGET
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        question, context = secure
-        self._tls = _speaking(context, question, self._incoming, self._outgoing)
+        self._tls = _speaking(secure.context, secure.question, self._incoming, self._outgoing)
         _shaken(self._tls)  # not yet, but its first words are there
         self.outgoing = self._outgoing.read()
 
@@ -231,7 +247,7 @@ class Layer:
         if refusal.code in _DATES + _NAMES:
             question = replace(self.secure.question, verify=Verify.NONE, ca="")
             with suppress(OSError, ValueError):
-                return Again(Layer(secure(question), self._begin, refusal))
+                return Again(Layer(Secure(question), self._begin, refusal))
         self.refusal = refusal
         return self._failed("")
 

@@ -19,7 +19,7 @@ def prepare(target: Target) -> Line:
     """Return the line on which *target* is asked."""
     question = target.check.question
     assert isinstance(question, Tls)
-    layer = partial(Layer, secure.secure(question), partial(_shaken, question))
+    layer = partial(Layer, secure.Secure(question), partial(_shaken, question))
     return Line(sockets.where(target), layer, WHOLE_BUDGET)
 
 

@@ -6,14 +6,14 @@ import struct
 
 import pytest
 
-from lvs_nat.checks import tls
+from lvs_nat.checks import kinds, tls
 from lvs_nat.checks.kind import Answer
 from lvs_nat.checks.secure import Layer
 from lvs_nat.core.health import Outcome
 from lvs_nat.core.questions import Http, Tls, Verify
 from lvs_nat.core.setup import Check, Target
 from tests.builders import at
-from tests.checks.asking import ask, serving
+from tests.checks.asking import ask, ask_by, serving
 from tests.checks.certificates import NAME, Authority, day, inside
 from tests.checks.test_http import PASSED, saying, staying, whole
 
@@ -302,7 +302,7 @@ def test_old_servers_pass_where_their_certificate_is_not_looked_at(authority, ce
 
 @pytest.mark.parametrize("verify", [Verify.NONE, Verify.CHAIN])
 def test_no_server_can_have_us_calculate_in_a_group_of_its_own(authority, verify):
-    context = tls.secure.secure(Tls(verify=verify, ca=authority.path)).context
+    context = tls.secure.Secure(Tls(verify=verify, ca=authority.path)).context
     exchanges = {cipher["kea"] for cipher in context.get_ciphers()}
 
     assert "kx-ecdhe" in exchanges
@@ -377,12 +377,28 @@ def test_settings_that_cannot_be_used_are_known_before_anybody_is_asked(question
 
 def test_one_context_serves_all_and_a_changed_file_makes_another(authority):
     question = trusting(authority)
-    one, two = (tls.secure.secure(question).context for _ in range(2))
+    one, two = (tls.secure.Secure(question).context for _ in range(2))
     assert one is two
 
     with open(authority.path, "a") as file:
         file.write("\n")
-    assert tls.secure.secure(question).context is not one
+    assert tls.secure.Secure(question).context is not one
+
+
+def test_authorities_are_those_of_the_file_as_it_is_whenever_a_server_is_asked(
+    authority, certificate, tmp_path
+):
+    another, believed = Authority(tmp_path), tmp_path / "believed.pem"
+    believed.write_text(another.text)
+    found = []
+    with serving(inside(authority.server(certificate))) as endpoint:
+        question = trusting(authority, ca=str(believed))
+        prepared = tls.prepare(Target(endpoint, Check(question)))
+        for text in (another.text, authority.text, "half of a certif"):
+            believed.write_text(text)
+            found.append(ask_by(kinds.load(question.kind), prepared, 5.0).outcome)
+
+    assert found == [Outcome.FAIL, Outcome.PASS, Outcome.PASS]
 
 
 @versions
