@@ -9,7 +9,16 @@ from dataclasses import dataclass, replace
 
 from lvs_nat.core.plan import Operation, SetTimeouts
 from lvs_nat.errors import KernelError, NotInstalled, NotPrivileged
-from lvs_nat.model import Counters, Endpoint, Ruleset, Service, ServiceName, Table, Timeouts
+from lvs_nat.model import (
+    Counters,
+    Destination,
+    Endpoint,
+    Ruleset,
+    Service,
+    ServiceName,
+    Table,
+    Timeouts,
+)
 from lvs_nat.system import ipvs_abi as abi
 from lvs_nat.system import ipvs_requests as requests
 from lvs_nat.system import ipvs_rows as rows
@@ -85,11 +94,16 @@ class _Connections(Mapping[ServiceName, Sequence[tuple[int, int]]]):
 
 @dataclass(frozen=True)
 class _Reading:
-    """A service as it was read, with what tells whether it still is so."""
+    """A service as it was read, with what tells whether it, and each row, still is so."""
 
     bare: Service
-    identity: bytes
+    identities: list[bytes]
     service: Service
+
+    @property
+    def rows(self) -> dict[bytes, Destination]:
+        """The destinations by what they were read from."""
+        return dict(zip(self.identities, self.service.destinations.values()))
 
 
 class Ipvs:
@@ -133,7 +147,8 @@ class Ipvs:
     def snapshot(self) -> Snapshot:
         """Return what read() and counters() return, in one reading of the table.
 
-        A service that nobody has edited since the last reading is the same object again.
+        A service or a destination that nobody has edited since the last reading is the same
+        object again.
         """
         readings, counted = {}, {}
         for span in self._channel.dump(abi.GET_SERVICE):
@@ -213,16 +228,20 @@ class Ipvs:
         for _ in range(DUMP_TRIES):
             spans = self._channel.dump(abi.GET_DEST, requests.service_name(name))
             spans.reverse()  # the kernel lists the newest first; we keep the order of adding
-            identity = rows.identity(spans)
+            identities = rows.identities(spans)
             known = self._readings.get(name)
-            if known and known.identity == identity and known.bare == service:
+            if known and known.identities == identities and known.bare == service:
                 return known, spans
-            found = [rows.destination(span, name.version) for span in spans]
+            same = known.rows if known else {}
+            found = [
+                same.get(identity) or rows.destination(span, name.version)
+                for identity, span in zip(identities, spans)
+            ]
             destinations = {it.endpoint: it for it in found}
             # A destination seen twice: somebody added another one while the list was made.
             if len(destinations) == len(spans):
                 whole = replace(service, destinations=destinations)
-                return _Reading(service, identity, whole), spans
+                return _Reading(service, identities, whole), spans
         raise KernelError(f"{name} is changed faster than it can be read", errno.EINTR)
 
 

@@ -104,23 +104,23 @@ def destination(span: Span, version: int) -> Destination:
     )
 
 
-def identity(spans: Sequence[Span]) -> bytes:
-    """Return what is the same in two readings of destinations exactly if nobody edited them.
+def identities(spans: Sequence[Span]) -> list[bytes]:
+    """Return for each destination what is the same in two readings if nobody has edited it.
 
-    It is the rows themselves without what is counted in them: ten times cheaper than values.
+    It is the row itself without what is counted in it: ten times cheaper than values.
     """
     if not spans:
-        return b""
+        return []
     start = spans[0][1]
     at = {kind: place - start for kind, place in _inside(spans[0], abi.CMD_DEST)[1].items()}
     counted = min(at[kind] for kind in COUNTED if kind in at) - 4
     family = at.pop(abi.DEST_ADDR_FAMILY, 0)
     if any(place > counted for kind, place in at.items() if kind not in COUNTED):
-        return b"".join(data[start:end] for data, start, end in spans)
-    return b"".join(
+        return [data[start:end] for data, start, end in spans]
+    return [
         data[start : start + counted] + data[start + family : start + family + 2]
         for data, start, _ in spans
-    )
+    ]
 
 
 def counters(span: Span) -> Counters:

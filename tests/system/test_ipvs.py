@@ -558,17 +558,19 @@ def test_a_table_made_by_ipvsadm_is_read():
 
 
 @pytest.mark.kernel
-def test_a_service_that_nobody_edited_is_the_same_object_again():
+def test_what_nobody_edited_is_the_same_object_again():
     with Ipvs() as kernel:
         clear(kernel)
-        load(kernel, rules(service(VIP, RS1), service("172.25.0.11:80", RS2)))
+        load(kernel, rules(service(VIP, RS1, RS2), service("172.25.0.11:80", RS2)))
         before = kernel.read().services
         kernel.apply([SetDestination(tcp(VIP), replace(RS1, weight=99))])
         after = kernel.read().services
         kernel.flush()
 
     assert after[tcp("172.25.0.11:80")] is before[tcp("172.25.0.11:80")]
-    assert after[tcp(VIP)] == service(VIP, replace(RS1, weight=99))
+    assert after[tcp(VIP)] == service(VIP, replace(RS1, weight=99), RS2)
+    old, new = (it[tcp(VIP)].destinations[RS2.endpoint] for it in (before, after))
+    assert new is old
 
 
 @pytest.mark.kernel

@@ -289,12 +289,13 @@ def test_traffic_is_no_edit_but_a_weight_is():
             ],
         )
 
-    quiet = ipvs_rows.identity([row(1, 0, 0), row(2, 0, 0)])
+    first, second = ipvs_rows.identities([row(1, 0, 0), row(2, 0, 0)])
 
-    assert ipvs_rows.identity([]) == b""
-    assert ipvs_rows.identity([row(1, 5, 9), row(2, 6, 8)]) == quiet
-    assert ipvs_rows.identity([row(1, 0, 0), row(3, 0, 0)]) != quiet
-    assert ipvs_rows.identity([row(1, 0, 0)]) != quiet
+    assert ipvs_rows.identities([]) == []
+    assert first != second
+    assert ipvs_rows.identities([row(1, 5, 9), row(2, 6, 8)]) == [first, second]
+    assert ipvs_rows.identities([row(2, 0, 0), row(3, 0, 0)])[0] == second
+    assert ipvs_rows.identities([row(3, 0, 0)])[0] not in (first, second)
 
 
 def test_info_is_a_version_and_a_size():
