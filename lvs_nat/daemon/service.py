@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import signal
 import time
@@ -278,11 +279,13 @@ class Service:
         """Read all files and go over to them; raise ConfigError and change nothing if bad."""
         notify.reloading()
         notify.longer(2 * BUDGET)  # names are looked up
+        gc.disable()  # what is read stays, and takes the place of as much
         try:
             self._director.reload(*self._loading.load())
             self._ask()
             self._host.set()  # last: a setting that the kernel refuses must not leave half of it
         finally:
+            gc.enable()
             self._feed_watchdog()
             notify.ready(self._telling.line())
         log.info("reloaded: %s", self._telling.line())
