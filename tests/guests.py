@@ -19,11 +19,16 @@ BOOT = 60  # seconds that a guest may take beside its tests; a busy machine need
 
 
 class Guest:
-    """One lab kernel with a pytest that runs *items*; boots again if a test takes it down."""
+    """One lab kernel with a pytest that runs *items*; boots again if a test takes it down.
 
-    def __init__(self, items, limit):
+    A guest has one processor: *number* is for the next one to have another.
+    """
+
+    def __init__(self, items, limit, number):
         self.left = {item.nodeid: item for item in items}
         self._limit = limit
+        processors = sorted(os.sched_getaffinity(0))
+        self._processor = processors[number % len(processors)]
         self._begin()
 
     def _begin(self):
@@ -35,7 +40,8 @@ class Guest:
         seconds = BOOT + sum(self._limit(item) for item in self.left.values())
         files = sorted({str(item.path) for item in self.left.values()})
         # A guest whose session was killed is of no use to anybody.
-        lab = ("setpriv", "--pdeathsig", "TERM", sys.executable, "-m", "lvs_nat.lab")
+        bound = ("setpriv", "--pdeathsig", "TERM", "taskset", "--cpu-list", self._processor)
+        lab = (*map(str, bound), sys.executable, "-m", "lvs_nat.lab")
         # A guest's root may not look into the folder that this machine's root has for pytest.
         own = ("-p", "no:cacheprovider", "--basetemp", f"{self._folder}.tmp")
         pytest = (sys.executable, "-m", "pytest", "-q", *own)
@@ -119,7 +125,8 @@ class Guests:
             subprocess.run(
                 [sys.executable, "-m", "compileall", "-q", ROOT / "lvs_nat"], capture_output=True
             )
-            self._guests = [Guest(share, self._limit) for share in shares(items)]
+            parts = enumerate(shares(items))
+            self._guests = [Guest(part, self._limit, number) for number, part in parts]
 
     def pytest_runtest_protocol(self, item):
         """Report what comes from the guests until *item* is among it."""

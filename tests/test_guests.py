@@ -126,7 +126,8 @@ def test_choosing_tests_works_as_ever(suite, arguments, ran):
 
 def test_without_a_kernel_they_are_errors_never_skipped(suite, tmp_path):
     (tmp_path / "bin").mkdir()
-    (tmp_path / "bin" / "setpriv").symlink_to(shutil.which("setpriv"))
+    for program in ("setpriv", "taskset"):
+        (tmp_path / "bin" / program).symlink_to(shutil.which(program))
     status, text = suite("-k", "passes", LVS_NAT_LAB_PACKAGES="download", PATH=f"{tmp_path}/bin")
 
     assert (status, outcomes(text)) == (1, {"passes": "ERROR"})
