@@ -64,6 +64,12 @@ FLAG_NAMES = {
     "mh": {"mh-fallback": SchedulerFlags.FLAG_1, "mh-port": SchedulerFlags.FLAG_2},
 }
 
+# Whoever has weight 0 keeps its share of the hash (ip_vs_sh.c, ip_vs_sh_reassign and ip_vs_sh_get).
+REFUSING = (
+    "sh refuses the clients of a server that is drained or quiesced: "
+    "write -b sh-fallback, and others take them"
+)
+
 
 def service_name(line: Line, places: Places, say: Say) -> ServiceName:
     """Read which service the rule is about; a port left out is 0."""
@@ -100,12 +106,15 @@ def service(line: Line, name: ServiceName, say: Say) -> Service:
         )
     if "-o" in options and isinstance(name, Listener) and name.transport is not Transport.UDP:
         raise ValueError("-o (one-packet scheduling) is for -u and -f services: take it away")
+    flags = _flags(options["-b"], scheduler, say) if "-b" in options else SchedulerFlags.NONE
+    if scheduler == "sh" and not flags & SchedulerFlags.FLAG_1:
+        say(REFUSING)
     return Service(
         name,
         scheduler,
         persistence,
         _netmask(line, name, say) if "-M" in options else None,
-        _flags(options["-b"], scheduler, say) if "-b" in options else SchedulerFlags.NONE,
+        flags,
         "-o" in options,
         _one_of(options["--pe"], ENGINES, "persistence engine") if "--pe" in options else "",
     )

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from lvs_nat.core import rules
 from lvs_nat.core.listing import listing
+from lvs_nat.core.rows import REFUSING
 from lvs_nat.core.spelling import spell
 from lvs_nat.errors import ConfigError
 from lvs_nat.model import (
@@ -246,7 +247,11 @@ def test_rules_are_obeyed_in_order(text, expected):
         ("-A -u 0x0a000001:80", "0x0a000001 is read as 10.0.0.1"),
         ("-A -u 10.0.0.01:80", "10.0.0.01 is read as 10.0.0.1"),
         ("-A -f -2147483648", "is read as 2147483648"),
-        ("-A -u 10.0.0.1:80 -s sh -b sh-port,", "a comma too many: write -b sh-port"),
+        ("-A -u 10.0.0.1:80 -s mh -b mh-port,", "a comma too many: write -b mh-port"),
+        (
+            "-A -u 10.0.0.1:80 -s sh -b sh-port",
+            "sh refuses the clients of a server that is",
+        ),
         ("-A ipvsadm -u 10.0.0.1:80", "the word ipvsadm amid a rule is passed over"),
         ("-L -n", "-L only prints the table"),
         ("-Sn", "-S only prints the table"),
@@ -398,7 +403,8 @@ def test_a_row_keeps_the_place_in_which_it_was_added():
 def test_every_ruleset_that_is_spelled_is_read_back_as_itself(given_ruleset):
     parsed = rules.parse(spell(given_ruleset), "ipvsadm")
 
-    assert parsed == rules.Parsed(given_ruleset)
+    assert parsed.ruleset == given_ruleset
+    assert {warning.message for warning in parsed.warnings} <= {REFUSING}
 
 
 @given(st.data())

@@ -289,6 +289,10 @@ class Return(Fault):
         return self.word
 
 
+# By sh alone, the clients of a server that is drained or quiesced are refused: rightly so.
+HOWS = ("rr", "wrr", "wlc", "sh -b sh-fallback")
+
+
 class Rewrite(Return):
     """The administrator writes another rule file and reloads it."""
 
@@ -296,7 +300,10 @@ class Rewrite(Return):
         super().__init__(draw)
         self.word = "reload"
         self.saved = {
-            WEB: [draw.choice(("rr", "wrr", "wlc", "sh")), self._weights(draw, SERVERS, 2)],
+            WEB: [
+                draw.choice(("rr", "wrr", "wlc", "sh -b sh-fallback")),
+                self._weights(draw, SERVERS, 2),
+            ],
             MAIL: [draw.choice(("rr", "wlc")), self._weights(draw, SERVERS, 1)],
         }
 

@@ -57,6 +57,26 @@ def test_what_a_drain_leaves_after_its_time_is_cut_and_disable_cuts_at_once():
         assert answers(director) == ({"lvs01", "lvs02"}, 0)
 
 
+@pytest.mark.parametrize("flags, refused", [("", True), (" -b sh-fallback", False)])
+def test_who_is_hashed_to_a_drained_server_goes_to_another_if_the_rules_say_fallback(
+    flags, refused
+):
+    with Director(rules=TUTORIAL.replace("-s rr", f"-s sh{flags}")) as director:
+        addresses = [f"172.25.0.{number}" for number in range(100, 124)]
+        for address in addresses:
+            director.lab.run("client", ["ip", "address", "add", f"{address}/24", "dev", "eth0"])
+        started = director.service("start")
+        director.command("drain", LVS01)
+        asked = ["curl", "-s", "--interface"]
+        found = [
+            director.lab.run("client", [*asked, it, f"http://{VIP}/"], check=False).stdout
+            for it in addresses
+        ]
+
+        assert set(found) == {"lvs02 host!\n", *([""] if refused else [])}
+        assert ("write -b sh-fallback" in started.stdout + started.stderr) is refused
+
+
 def test_the_panic_guard_keeps_half_of_the_weight_against_failures_and_the_operator():
     with Director(config="keep_at_least = 50%\n") as director:
         director.service("start")
