@@ -132,7 +132,10 @@ class Names:
         return self._judge(host, found, self._whole[patient])
 
     def _ask(self, host: str, patience: float, patient: bool) -> Found | None:
-        query = Query([host], self._resolve)
+        try:
+            query = Query([host], self._resolve)
+        except OSError as error:
+            return Found((), error.strerror or str(error), passing=True)
         try:
             if patient and patience > SLOW and not query.wait(SLOW):
                 self._say_once(host, "no answer yet", patient)
@@ -163,17 +166,27 @@ class Names:
 
 
 class Query:
-    """Names that a child process looks up, one after the other; it is ended by `close`."""
+    """Names that a child process looks up, one after the other; it is ended by `close`.
+
+    Raises OSError where there is no room for another process.
+    """
 
     def __init__(self, hosts: Iterable[str], resolve: Resolve = _addresses) -> None:
         self._reading, writing = os.pipe()
         self._heard = b""
-        self._child = os.fork()
+        try:
+            self._child = os.fork()
+        except OSError:
+            os.close(self._reading)
+            os.close(writing)
+            raise
         if self._child == 0:
             try:
                 # A director's lock among them: nobody may hold that who lives longer than it does.
+                # There may be a thousand million more, which Python 3.9 closes one by one.
+                most = max(map(int, os.listdir("/proc/self/fd")))
                 os.closerange(3, writing)
-                os.closerange(writing + 1, os.sysconf("SC_OPEN_MAX"))
+                os.closerange(writing + 1, most + 1)
                 for host in hosts:
                     os.write(writing, json.dumps([host, *_found(host, resolve)]).encode() + b"\n")
             finally:
@@ -206,9 +219,11 @@ class Query:
         }
 
     def close(self) -> None:
+        """End the child, whatever it does, and hear no more of it."""
         os.close(self._reading)
-        os.kill(self._child, signal.SIGKILL)
-        with suppress(ChildProcessError):  # a loop that reaps every child was faster
+        # Where we were started with SIGCHLD ignored, the kernel lets nobody wait for a child.
+        with suppress(ProcessLookupError, ChildProcessError):
+            os.kill(self._child, signal.SIGKILL)
             os.waitpid(self._child, 0)
 
 

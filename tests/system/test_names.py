@@ -1,6 +1,9 @@
 import os
+import resource
 import select
 import socket
+import subprocess
+import sys
 import threading
 import time
 from ipaddress import IPv4Address
@@ -193,6 +196,46 @@ def test_who_looks_up_holds_nothing_of_who_asks(tmp_path):
     [found] = query.answers().values()
     # Its end of the pipe, and the descriptor that lists them.
     assert len(found.addresses) == 2
+
+
+@pytest.fixture
+def no_descriptors():
+    """This process can open nothing more."""
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    free = os.dup(0)
+    os.close(free)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free, limits[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
+@pytest.mark.usefixtures("no_descriptors")
+def test_where_nobody_can_be_asked_a_host_has_its_last_good_address_too():
+    said = []
+    names = Names(resolve=known, known={"lvs01": BEFORE})
+
+    assert names.address("lvs01", said.append) == BEFORE.address
+    assert said == [f"lvs01 has no IPv4 address (Too many open files): {BEFORE}, is used"]
+
+
+# Whoever starts us may have left SIGCHLD ignored.
+ORPHAN = """
+import os, signal
+from pathlib import Path
+from lvs_nat.system.names import Query
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+query = Query(["lvs01"], lambda host: ["10.0.0.1"])
+while Path(f"/proc/self/task/{os.getpid()}/children").read_text():
+    pass
+print(query.wait(10.0), *query.answers())
+query.close()
+"""
+
+
+def test_a_child_that_nobody_may_wait_for_is_no_fault():
+    done = subprocess.run([sys.executable, "-c", ORPHAN], capture_output=True, text=True)
+
+    assert (done.stdout, done.stderr) == ("True lvs01\n", "")
 
 
 def test_no_child_is_left():
