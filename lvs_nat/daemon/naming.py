@@ -64,6 +64,7 @@ class Naming:
 
     def take(self, found: Mapping[str, Known] | None) -> None:
         """Keep what the rules were just read with; None: as another director has left it."""
+        self.rest()  # what is under way is asked for rules that are no more
         self._moved = {}
         if found is None:
             self._known = known(self._path)
@@ -78,6 +79,10 @@ class Naming:
     def close(self) -> None:
         """Look nothing up any more."""
         self._loop.forget("names")
+        self.rest()
+
+    def rest(self) -> None:
+        """Look nothing up until the next time: the process that does so is ended."""
         if self._asking:
             self._loop.unwatch(self._asking.fileno())
             self._asking.close()
@@ -93,10 +98,15 @@ class Naming:
         return f"{host} cannot be looked up: {it}, is used"
 
     def _ask(self) -> None:
-        self.close()  # what hangs since the last time
-        self._asking = query = self._query([host for host, it in self._known.items() if it.old])
-        self._loop.watch(query.fileno(), lambda: self._hear(query))
+        self.rest()  # what hangs since the last time
         self._loop.after("names", self._retry, self._ask)
+        try:
+            query = self._query([host for host, it in self._known.items() if it.old])
+        except OSError as error:
+            log.warning("names cannot be looked up now: %s", error.strerror)
+            return
+        self._asking = query
+        self._loop.watch(query.fileno(), lambda: self._hear(query))
 
     def _hear(self, query: Query) -> None:
         if not query.hear():

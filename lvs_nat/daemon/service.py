@@ -243,7 +243,7 @@ class Service:
         self._notes.write(self._director, self._loading.saved, self._began, clean=clean)
 
     def _hand_over(self) -> None:
-        self._naming.close()
+        self._naming.rest()  # a successor would never wait for our children
         self._notes.hand_over(self._director, self._loading.saved, self._began)
 
     def _feed_watchdog(self) -> None:

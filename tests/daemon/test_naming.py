@@ -1,9 +1,12 @@
 """Names of a running director, with a resolver that the test plays and real child processes."""
 
+import errno
 import json
 import logging
+import os
 import socket
 import time
+from contextlib import suppress
 from functools import partial
 from ipaddress import IPv4Address
 
@@ -19,6 +22,10 @@ from tests.hostile import altered, damaged
 OLD = Known(IPv4Address("192.168.122.10"), 1e9, old=True)
 FRESH = OLD._replace(old=False)
 WAS = "192.168.122.10, which it had at"
+
+
+class Enough(Exception):
+    """Ends a turn of the loop, which goes on where it is run again; one that is stopped does not."""
 
 
 class Town:
@@ -46,13 +53,13 @@ class Town:
 
         def look():
             if condition():
-                self.loop.stop()
-                return
+                raise Enough
             assert time.monotonic() < deadline
             self.loop.after("test", 0.005, look)
 
-        look()
-        self.loop.run()
+        self.loop.after("test", 0.0, look)
+        with suppress(Enough):
+            self.loop.run()
 
 
 @pytest.fixture
@@ -129,6 +136,48 @@ def test_a_resolver_that_hangs_is_asked_anew_and_holds_nothing_up(town):
     town.until(lambda: town.naming._asking is not first)
     town.directory.write_text('{"lvs01": ["192.168.122.10"]}')
     town.until(lambda: not town.naming.remarks)
+
+
+def test_an_answer_about_rules_that_were_read_anew_meanwhile_is_nobodys(town):
+    town.naming.take({"lvs01": OLD})
+    town.directory.write_text('{"lvs01": ["192.168.122.10"]}')
+    town.until(lambda: town.naming._asking)
+    town.naming.take({"lvs02": OLD})
+    town.directory.write_text('{"lvs02": ["192.168.122.10"]}')
+    town.until(lambda: not town.naming.remarks)
+
+    assert list(known(town.path)) == ["lvs02"]
+
+
+def test_what_is_looked_up_when_a_successor_is_tried_is_looked_up_again_where_that_fails(town):
+    town.naming.take({"lvs01": OLD})
+    town.directory.write_text('{"lvs01": []}')
+    town.until(lambda: town.naming._asking)
+    town.naming.rest()
+    hangs = town.naming._asking
+    town.directory.write_text('{"lvs01": ["192.168.122.10"]}')
+    town.until(lambda: not town.naming.remarks)
+
+    assert hangs is None
+
+
+def test_where_there_is_no_room_for_a_process_it_is_said_and_tried_again(town, caplog):
+    lacking, query = [OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))], town.naming._query
+
+    def ask(hosts):
+        if lacking:
+            raise lacking.pop()
+        return query(hosts)
+
+    town.naming = Naming(town.path, town.loop, retry=0.02, query=ask)
+    town.naming.take({"lvs01": OLD})
+    town.directory.write_text('{"lvs01": ["192.168.122.10"]}')
+    town.until(lambda: not town.naming.remarks)
+
+    assert caplog.messages == [
+        "names cannot be looked up now: Resource temporarily unavailable",
+        "lvs01 is looked up again, and is 192.168.122.10 as before",
+    ]
 
 
 def test_a_director_that_goes_on_in_the_place_of_another_knows_what_is_old(town):
