@@ -152,15 +152,17 @@ class Day:
         elif chosen < 0.9:
             self._write()
             self._ask("reload")
-        elif chosen < 0.995:
+        elif chosen < 0.95:
             self._ask("diff")
+        elif chosen < 0.995:
+            self._ask("wish", server=server, wish=self._draw.choice(("drain", "enable")))
         elif len(self.family) == 3:
             with suppress(ProcessLookupError):
                 os.kill(self.family[2], signal.SIGKILL)
 
-    def _ask(self, verb):
+    def _ask(self, verb, **more):
         with suppress(LvsNatError):
-            ask(self._folder / "run" / "control", verb)
+            ask(self._folder / "run" / "control", verb, **more)
 
     def _write(self):
         lines = []
