@@ -140,9 +140,8 @@ def _mysql(user: str, password: str, tls: bool) -> Steps:
     sizes = b"|".join(_whole(size, number + 1) for size in range(1, 256))
     otherwise = b"|^(?:" + sizes + b")"
     steps += _talk(b"", _packet(number, login), well + rb"(?P<done>)" + denied + otherwise)
-    return steps + _talk(
-        b"", _packet(number + 2, b""), well + denied, _packet(0, b"\1")
-    )  # COM_QUIT
+    leave = _packet(0, b"\1")  # COM_QUIT
+    return steps + _talk(b"", _packet(number + 2, b""), well + denied, leave)
 
 
 def _packet(number: int, content: bytes) -> bytes:

@@ -25,7 +25,7 @@ WAS = "192.168.122.10, which it had at"
 
 
 class Enough(Exception):
-    """Ends a turn of the loop, which goes on where it is run again; one that is stopped does not."""
+    """Ends a run of the loop, and not the loop: one that is stopped runs no more."""
 
 
 class Town:

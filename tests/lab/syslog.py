@@ -31,8 +31,7 @@ class SystemLog:
     def close(self):
         if self._socket:
             self._path.unlink()
-            with suppress(
-                OSError
-            ):  # it is connected to nobody; whoever reads is woken all the same
+            # It is connected to nobody; whoever reads is woken all the same.
+            with suppress(OSError):
                 self._socket.shutdown(socket.SHUT_RDWR)
             self._socket.close()
