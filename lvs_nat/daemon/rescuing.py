@@ -46,8 +46,8 @@ def adopted(record: Path) -> Rescue | None:
     rescue = Rescue(record)
     try:
         return rescue if rescue.adopt() else None
-    except OSError as error:
-        log.warning("rescue ends: %s: %s", record, error.strerror)
+    except (LvsNatError, OSError) as error:
+        log.warning("rescue ends: %s", error)
         return None
 
 

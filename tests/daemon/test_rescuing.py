@@ -13,7 +13,7 @@ from lvs_nat.core.plan import plan
 from lvs_nat.core.setup import ServiceSetup, Setup
 from lvs_nat.core.sysctls import EXPIRE
 from lvs_nat.daemon.director import Director
-from lvs_nat.daemon.rescuing import AGAIN, Rescuing
+from lvs_nat.daemon.rescuing import AGAIN, Rescuing, adopted
 from lvs_nat.errors import LvsNatError
 from lvs_nat.model import Ruleset
 from lvs_nat.system.child import SECONDS
@@ -163,3 +163,11 @@ def test_what_a_reload_asks_for_too_late_is_said(tmp_path, caplog):
     assert [record.message for record in caplog.records] == [
         "rescue = yes needs root: it begins with the next restart"
     ]
+
+
+def test_an_image_that_cannot_read_what_rules_there_are_goes_on_without(tmp_path, caplog):
+    record = tmp_path / "rescue"
+    record.write_bytes(b"\xff\n")
+
+    assert adopted(record) is None
+    assert f"rescue ends: {record}:" in caplog.text
