@@ -8,20 +8,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.daemons import ROOT, libraries, tools
+from bench.daemons import LAUNCHER, libraries, tools
 from bench.pools import KINDS
 from lvs_nat.lab.topology import VIRTUAL, Lab
 
 # All ask once a second.  At equal settings all believe two failures, the second question coming
 # this much after the first has failed, and wait for this long for an answer; seconds.
 FAST, TIMEOUT = 0.2, 1.0
-# What lvs-nat.spec installs as the command.
-PROGRAM = f"""\
-import sys
-sys.path.insert(0, {str(ROOT)!r})
-from lvs_nat.cli.main import main
-sys.exit(main())
-"""
 # Nothing of what is waited for takes so long, in seconds.
 PATIENCE = 60.0
 
@@ -92,7 +85,7 @@ def our_command(it: Contender, folder: Path, kind: str, servers: Sequence[str]) 
         settings += ["watch = no", "on_failure = remove"]
     (folder / "rules").write_text("\n".join(rules) + "\n")
     (folder / "conf").write_text("\n".join([*settings, *it.more]) + "\n")
-    (folder / "program").write_text(PROGRAM)
+    (folder / "program").write_text(LAUNCHER)
     return lvs_nat(folder, "run")
 
 

@@ -9,6 +9,7 @@ import re
 import shlex
 import subprocess
 import sys
+import sysconfig
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -24,6 +25,13 @@ from lvs_nat.errors import ConfigError
 from lvs_nat.lab import packages
 
 ROOT = Path(__file__).parent.parent
+# The packages' /usr/sbin/lvs-nat, but for where they put what it needs.
+LAUNCHER = f"""\
+import sys
+sys.path[:0] = {[str(ROOT), sysconfig.get_path("purelib")]}
+from lvs_nat.cli.main import command
+command()
+"""
 RIVALS = {"keepalived": ("keepalived", "keepalived"), "ldirectord": ("ldirectord", "")}
 # A virtual service has at most this many real servers.
 SIZE = 100

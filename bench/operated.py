@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import sysconfig
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -16,17 +15,9 @@ from typing import Any
 from bench import daemons, machine
 from lvs_nat.lab.topology import VIRTUAL, Lab, until
 
-ROOT = Path(__file__).parent.parent
 SERVERS = {"192.168.122.10:80": 5, "192.168.122.20:80": 10}
 RULES = Path("/etc/sysconfig/ipvsadm")
 PID_FILE = Path("/run/lvs-nat/lvs-nat.pid")
-# The packages' /usr/sbin/lvs-nat, but for where they put what it needs.
-LAUNCHER = """
-import sys
-sys.path[:0] = {places}
-from lvs_nat.cli.main import command
-command()
-"""
 # A hung daemon is ended, and started again, after so long: WatchdogSec of our unit.  Those of
 # the others have none: they are given the same.
 WATCHDOG = 2.0
@@ -131,8 +122,7 @@ class Ours(Operated):
     def __init__(self, lab: Lab, folder: Path) -> None:
         super().__init__(lab, folder)
         self._launcher = folder / "lvs-nat"
-        places = [str(ROOT), sysconfig.get_path("purelib")]
-        self._launcher.write_text(LAUNCHER.format(places=places))
+        self._launcher.write_text(daemons.LAUNCHER)
         folder.chmod(0o755)  # for whoever a prober becomes
 
     @property

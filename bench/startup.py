@@ -26,21 +26,13 @@ from pathlib import Path
 from statistics import median
 
 from bench import command, machine
-from bench.daemons import libraries, tools
+from bench.daemons import LAUNCHER, libraries, tools
 from bench.figures import Promise, Table
 
-ROOT = Path(__file__).parent.parent
 PROMISE = 4.0  # times the bare interpreter
 SERVERS = [f"10.1.0.{n}" for n in range(1, 201)]
 VIRTUAL = "10.0.0.1"
 BARE = (sys.executable, "-I", "-c", "pass")
-# What lvs-nat.spec installs as the command.
-PROGRAM = f"""\
-import sys
-sys.path.insert(0, {str(ROOT)!r})
-from lvs_nat.cli.main import main
-sys.exit(main())
-"""
 WAIT = 60.0  # seconds for anything
 SETTLE = 6.0  # seconds after a start until memory is looked at
 GUEST = 1800  # seconds that all may take
@@ -117,7 +109,7 @@ class Bench:
         subprocess.run(["ip", "-batch", "-"], input=addresses, text=True, check=True)
         self._listener = socket.create_server(("", 80), backlog=1024)
         threading.Thread(target=self._serve, daemon=True).start()
-        (folder / "program").write_text(PROGRAM)
+        (folder / "program").write_text(LAUNCHER)
         lines = [f"-A -t {VIRTUAL}:80 -s wlc"]
         lines += [f"-a -t {VIRTUAL}:80 -r {server}:80 -m -w 1" for server in SERVERS]
         (folder / "rules").write_text("\n".join(lines) + "\n")

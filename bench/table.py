@@ -25,7 +25,6 @@ import json
 import os
 import subprocess
 import sys
-import sysconfig
 import tempfile
 import time
 import venv
@@ -36,17 +35,11 @@ from statistics import median
 from typing import Any
 
 from bench import command
+from bench.daemons import LAUNCHER
 from bench.figures import Promise, Table
 
 ROOT = Path(__file__).parent.parent
 PROMISE, WHOLE = 0.25, 1.0  # of ipvsadm's time
-# The packages' /usr/sbin/lvs-nat, but for where they put what it needs.
-LAUNCHER = """
-import sys
-sys.path[:0] = {places}
-from lvs_nat.cli.main import command
-command()
-"""
 CLONE_NEWNET = 0x40000000  # linux/sched.h
 
 
@@ -100,8 +93,7 @@ class Bench:
         self._config = folder / "lvs-nat.conf"
         self._config.write_text("check = none\n")
         self._launcher = folder / "lvs-nat"
-        places = [str(ROOT), sysconfig.get_path("purelib")]
-        self._launcher.write_text(LAUNCHER.format(places=places))
+        self._launcher.write_text(LAUNCHER)
         # That of development has hooks which every one of its processes has to load.
         venv.create(folder / "venv", symlinks=True)
         self._python = [str(folder / "venv/bin/python"), "-IB"]
