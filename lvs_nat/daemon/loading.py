@@ -51,5 +51,7 @@ class Loading:
         notify.longer(2 * BUDGET)
         parsed, digest, addresses = rules_of(self._paths)
         self.saved = replace(self.saved, rules=parsed.ruleset, digest=digest)
+        rules = f"{self._paths.rules}:"
+        self.problems = tuple(it for it in self.problems if not it.startswith(rules))
         self._naming.take(addresses)
         return {}

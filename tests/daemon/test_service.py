@@ -299,6 +299,21 @@ def test_a_save_is_taken_note_of_whatever_has_become_of_the_settings_file(stage)
     assert (answer, unsaved) == ({}, [])
 
 
+def test_a_save_mends_what_was_wrong_with_the_rule_file_and_nothing_else(stage):
+    def save():
+        stage.paths.rules.write_text("nonsense\n")
+        stage.paths.config.write_text("intervall = 1\n")
+        os.kill(os.getpid(), signal.SIGHUP)
+        until(lambda: len(stage.ask("status")["problems"]) == 2, 5, "problems in the status")
+        stage.save(WEB)
+        stage.ask("saved")
+        return stage.ask("status")["problems"]
+
+    left = stage.play(save)[0]
+
+    assert [words.partition(":")[0] for words in left] == [str(stage.paths.config)]
+
+
 def test_a_restart_returns_to_the_saved_rules_and_a_crash_goes_on_with_what_ran(stage):
     def edit():
         stage.kernel.apply([SetService(WRR)])
