@@ -8,8 +8,10 @@ its price however small the table is, so one with two servers is timed as well. 
 over the same file again, and load changes one weight in a hundred.
 
 Exits 1 if a promise is broken: load takes at most a quarter of ipvsadm's time, and so does what
-the thousands add to a start; a whole start, which also raises the director and its prober and
-shows the table, takes less than ipvsadm alone; nothing is written where nothing has changed.
+the thousands add to a start; nothing is written where nothing has changed.  A whole start takes
+less than ipvsadm alone, but no such part of it: to raise a command, a director and a prober, each
+of which loads its modules by many system calls, has its price in user-mode Linux for two servers
+as for thousands ("start of two").
 
 Each begins in a network namespace of its own: the kernel keeps what was removed from a table
 for two minutes, and searches it for every destination that is added (ip_vs_ctl.c,

@@ -7,46 +7,51 @@ from collections import Counter
 
 import pytest
 
-from lvs_nat.lab.topology import CLIENT as CLIENT_ADDRESS
 from lvs_nat.lab.topology import VIRTUAL, until
 from tests.lab.director import Director
 
 pytestmark = [pytest.mark.lab, pytest.mark.limit(240)]
 
-STAYING = range(8000, 8070)
+STAYING = range(8000, 8140)
 RETURNING = range(9000, 9060)
 OPEN = 2000
-RATE = 120
+RATE = 100
 RAMP = 60.0
 WINDOW = 10.0
 RULES = f"-A -t {VIRTUAL}:80 -s wlc\n" + "".join(
     f"-a -t {VIRTUAL}:80 -r 192.168.122.10:{port} -m -w 1\n" for port in (*STAYING, *RETURNING)
 )
 CONFIG = f"check = connect\ninterval = 1\nrise = 1\nslow_start = {RAMP:g}\n"
-# Tells each client of address sys.argv[3] the port that it has come to, and keeps it.
+# Tells each client the port that it has come to, and keeps it until it goes.
 SERVER = """
 import select, socket, sys
-poll, listening, kept = select.epoll(), {}, []
+poll, listening, kept = select.epoll(), {}, {}
 for port in range(int(sys.argv[1]), int(sys.argv[2])):
     made = socket.create_server(("", port), backlog=512)
-    poll.register(made)
+    poll.register(made, select.EPOLLIN)
     listening[made.fileno()] = made
 print("ready", flush=True)
 while True:
     for fd, _ in poll.poll():
+        if fd not in listening:
+            kept.pop(fd).close()
+            continue
         client = listening[fd].accept()[0]
         try:
             client.sendall(b"%d\\n" % listening[fd].getsockname()[1])
         except OSError:
             client.close()  # a check
         else:
-            kept.append(client)
+            kept[client.fileno()] = client
+            poll.register(client, select.EPOLLIN)
 """
-# Opens so many connections at once, then more at a rate, all kept; says when, and to which port.
+# Opens so many connections at once, then more at a rate; each ends in its turn, so that as many
+# stay open.  Says when each of the later ones came, and to which port.
 CLIENT = """
 import socket, sys, time
+from collections import deque
 where, (at_once, rate, seconds) = (sys.argv[1], 80), map(float, sys.argv[2:])
-kept = []
+kept = deque()
 def come():
     made = socket.create_connection(where, 20)
     kept.append(made)
@@ -58,6 +63,7 @@ sys.stdin.readline()
 began = time.monotonic()
 for number in range(int(rate * seconds)):
     time.sleep(max(0.0, began + number / rate - time.monotonic()))
+    kept.popleft().close()
     print(time.monotonic() - began, come(), flush=True)
 sys.stdin.readline()
 """
@@ -77,7 +83,7 @@ def program(director, host, text, *words):
 
 
 def listen(director, ports):
-    server = program(director, "lvs01", SERVER, ports.start, ports.stop, CLIENT_ADDRESS)
+    server = program(director, "lvs01", SERVER, ports.start, ports.stop)
     assert server.stdout.readline() == "ready\n"
 
 
