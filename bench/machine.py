@@ -115,6 +115,6 @@ def wait_for(condition: Callable[[], object], seconds: float, what: str) -> None
 def described() -> str:
     """Return a line about this machine, in neutral words."""
     return (
-        f"{len(CORES)} cores of {platform.machine()}, Linux {platform.release().split('-')[0]},"
+        f"{os.cpu_count()} cores of {platform.machine()}, Linux {platform.release().split('-')[0]},"
         f" Python {platform.python_version()}"
     )
