@@ -31,7 +31,7 @@ def run(args: argparse.Namespace, machine: Machine) -> int:
         machine.systemd.order("reload")
         return 0
     done = ask(where.socket, "reload", timeout=30.0)
-    _warn(done["warnings"], machine)
+    _warn(done.get("warnings", ()), machine)  # a director of an older version tells none
     if done["refusals"]:
         raise KernelError("\n".join(map(str, done["refusals"])))
     return 0
