@@ -7,6 +7,7 @@ import time
 from typing import Any
 
 import lvs_nat
+from lvs_nat.core.cluster import Cluster
 from lvs_nat.core.drift import changes
 from lvs_nat.core.listing import listing
 from lvs_nat.core.report import count, report
@@ -41,10 +42,18 @@ class Telling:
         self._naming = naming
         self._began = began
         self._loaded = time.time()
+        self._counted: tuple[Cluster | None, str] = None, ""
 
     def line(self) -> str:
-        """Return how it stands in one line, as `systemctl status` shows it."""
-        return str(count(self._director.cluster))
+        """Return how it stands in one line, as `systemctl status` shows it.
+
+        It is asked for at every look; thousands are counted only where anything has changed.
+        """
+        cluster, line = self._director.cluster, self._counted[1]
+        if cluster is not self._counted[0]:
+            line = str(count(cluster))
+            self._counted = cluster, line
+        return line
 
     def listing(self) -> str:
         """Return the kernel's table as `ipvsadm -Ln` shows it."""
