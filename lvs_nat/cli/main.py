@@ -9,11 +9,11 @@ import signal
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import lvs_nat
 from lvs_nat.cli.machine import Machine
-from lvs_nat.cli.options import common
+from lvs_nat.cli.options import Help, common
 from lvs_nat.errors import LvsNatError, UsageError
 
 COMMANDS = {
@@ -53,6 +53,9 @@ MODULES = {
 
 class _Parser(argparse.ArgumentParser):
     """Usage errors are errors like others."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(formatter_class=Help, **settings)
 
     def error(self, message: str) -> None:  # type: ignore[override]
         raise UsageError(f"{message}\n{self.format_usage().rstrip()}")

@@ -193,3 +193,25 @@ def test_every_command_has_help(command, capsys):
 
     assert ended.value.code == 0
     assert "--rules FILE" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("word", ["status", "reload", "start"])
+def test_a_short_command_loads_nothing_for_a_help_that_nobody_asked_for(word):
+    script = f"import sys; from lvs_nat.cli.main import _parser; _parser(['{word}']); "
+    script += "print(sorted({'shutil', 'lzma', 'configobj', 'pyroute2'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+
+    assert (done.stdout, done.stderr) == ("[]\n", "")
+
+
+@pytest.mark.parametrize(
+    "columns, first", [("40", "usage: lvs-nat [-h] [--version]"), ("", "usage:")]
+)
+def test_help_is_as_wide_as_it_is_told(columns, first):
+    done = subprocess.run(
+        [sys.executable, "-m", "lvs_nat.cli.main", "--help"],
+        capture_output=True, text=True, env={**os.environ, "COLUMNS": columns},
+    )  # fmt: skip
+
+    assert done.stdout.startswith("usage: lvs-nat [-h] [--version]")
+    assert max(map(len, done.stdout.splitlines())) <= int(columns or "80")
