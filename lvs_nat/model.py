@@ -95,8 +95,11 @@ class Endpoint:
         return int(self.address) ^ self.port << 32
 
     def __str__(self) -> str:
-        host = f"[{self.address}]" if self.address.version == 6 else str(self.address)
-        return f"{host}:{self.port}"
+        if self.address.version == 6:
+            return f"[{self.address}]:{self.port}"
+        # str(address) takes twice the time.
+        a, b, c, d = self.address.packed
+        return f"{a}.{b}.{c}.{d}:{self.port}"
 
 
 @dataclass(frozen=True)

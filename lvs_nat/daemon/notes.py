@@ -12,6 +12,7 @@ from lvs_nat.core.memory import Memory
 from lvs_nat.core.spelling import spell, spell_operation
 from lvs_nat.core.targets import Here
 from lvs_nat.daemon.director import Director
+from lvs_nat.daemon.garbage import undisturbed
 from lvs_nat.daemon.saved import Saved, setup_of
 from lvs_nat.errors import ConfigError
 from lvs_nat.model import Ruleset, Table
@@ -101,7 +102,8 @@ class Notes:
         if news == self._written:
             return
         try:
-            self._put(director, saved, began, clean)
+            with undisturbed():
+                self._put(director, saved, began, clean)
             self._written = news
         except OSError as error:
             log.error("cannot write %s: %s; a crash now would forget this", self._path, error)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import logging
 import signal
 import time
@@ -15,6 +14,7 @@ from lvs_nat.core.targets import Here
 from lvs_nat.daemon.desk import ADMINS, Desk
 from lvs_nat.daemon.director import Director
 from lvs_nat.daemon.ending import clear, give_back
+from lvs_nat.daemon.garbage import undisturbed
 from lvs_nat.daemon.hearing import Hearing
 from lvs_nat.daemon.host import Host
 from lvs_nat.daemon.link import Link
@@ -279,13 +279,12 @@ class Service:
         """Read all files and go over to them; raise ConfigError and change nothing if bad."""
         notify.reloading()
         notify.longer(2 * BUDGET)  # names are looked up
-        gc.disable()  # what is read stays, and takes the place of as much
         try:
-            self._director.reload(*self._loading.load())
-            self._ask()
+            with undisturbed():
+                self._director.reload(*self._loading.load())
+                self._ask()
             self._host.set()  # last: a setting that the kernel refuses must not leave half of it
         finally:
-            gc.enable()
             self._feed_watchdog()
             notify.ready(self._telling.line())
         log.info("reloaded: %s", self._telling.line())
