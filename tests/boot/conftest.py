@@ -5,6 +5,7 @@ import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from itertools import cycle
 from pathlib import Path
 
 import pytest
@@ -255,10 +256,12 @@ def machines(request):
     kinds = {module.KIND for module in modules if hasattr(module, "KIND")}
     with ExitStack() as stack, ThreadPoolExecutor() as pool:
 
-        def ready(kind):
+        def ready(kind, processor):
+            os.sched_setaffinity(0, {processor})  # of this thread, and of the guests it begins
             return kind(stack.enter_context(boot(image(kind.init, os.environ), os.environ)))
 
-        yield {kind: pool.submit(ready, kind) for kind in kinds}
+        processors = cycle(sorted(os.sched_getaffinity(0)))
+        yield {kind: pool.submit(ready, kind, next(processors)) for kind in kinds}
 
 
 @pytest.fixture(scope="module")

@@ -73,7 +73,7 @@ def test_without_the_question_a_wrong_gateway_is_not_found():
 def test_a_question_that_a_firewall_eats_takes_no_server_out_whose_packets_flow():
     with Director() as director:
         director.service("start")
-        load = director.lab.load(4, 60, url="http://172.25.0.10/stream?seconds=10", timeout=30)
+        load = director.lab.load(50, 30, url="http://172.25.0.10/stream?seconds=20", timeout=25)
         until(lambda: director.server(LVS01)["active_connections"] > 2, 5, "open transfers")
         for name in ("lvs01", "lvs02"):
             eaten = ["-A", "INPUT", "-s", "172.25.0.10", "-p", "tcp", "-j", "DROP"]
