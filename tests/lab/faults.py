@@ -300,10 +300,7 @@ class Rewrite(Return):
         super().__init__(draw)
         self.word = "reload"
         self.saved = {
-            WEB: [
-                draw.choice(("rr", "wrr", "wlc", "sh -b sh-fallback")),
-                self._weights(draw, SERVERS, 2),
-            ],
+            WEB: [draw.choice(HOWS), self._weights(draw, SERVERS, 2)],
             MAIL: [draw.choice(("rr", "wlc")), self._weights(draw, SERVERS, 1)],
         }
 

@@ -103,7 +103,7 @@ class Soak:
     def _choose(self):
         """Return faults that leave somebody to answer, each fit for what those before it leave."""
         chosen, model = [], self.model
-        wanted = self.draw.choice((1, 1, 2, 3))
+        wanted = self.draw.choice((1, 1, 2, 3, 5))
         while len(chosen) < wanted:
             fault = self.draw.choice(faults.ALL)(self.draw)
             if (fault.alone and chosen) or not fault.possible(model):

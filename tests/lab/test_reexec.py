@@ -20,6 +20,7 @@ PLACE = Path("/opt/lvs-nat-test")
 PROGRAM = Path("/run/lvs-nat-test")
 NEW = '"""Newer."""\n__version__ = "9.9.9"\n'
 NET_ADMIN = 1 << 12
+LOOKS = 5
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +102,19 @@ def descriptors(director):
         return child(spawner) and links & set(opened(pid))
 
     until(settled, 10, "events of links, and one prober")
-    return [sorted(link.partition(":")[0] for link in opened(it)) for it in (pid, spawner)]
+    return [sorted(link.partition(":")[0] for link in lasting(it)) for it in (pid, spawner)]
+
+
+def lasting(pid):
+    """Return what *pid* has open over several looks: not what it is just asking or answering."""
+    looks = [opened(pid)]
+
+    def agreed():
+        looks.append(opened(pid))
+        return len(looks) >= LOOKS and all(look == looks[-1] for look in looks[-LOOKS:])
+
+    until(agreed, 10, f"the same descriptors in {LOOKS} looks at {pid}")
+    return looks[-1]
 
 
 def test_the_same_process_goes_on_as_the_new_version_and_nothing_is_written(director):
