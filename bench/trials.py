@@ -21,9 +21,10 @@ from lvs_nat.lab.topology import Lab, until
 RATE = 50  # requests a second
 # After so many seconds a client gives up, and after so many its answer is late.
 GIVES_UP, LATE = 3.0, 0.5
-# From a check that was seen until the fault, at least; seconds, of which every daemon takes one
-# from check to check.
-BEFORE = 1.5
+# From a check that was seen until the fault, at least; whole seconds, of which every daemon takes
+# one from check to check: no fault comes in the moment of a check, where a hair would decide
+# whether that one still sees it.
+BEFORE = 2.0
 # A server that is sent no clients any more stays broken until the last of them has given up: no
 # daemon gains from being quick to have it mended.
 AFTER = GIVES_UP + 0.2
