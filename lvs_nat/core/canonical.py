@@ -24,6 +24,9 @@ _ROW = re.compile(rf"-a (-[tu] [\d.:]+) -r {_QUAD}:{_PORT} -m -w (0|[1-9]\d{{0,9
 _SERVICE = re.compile(rf"-[tu] {_QUAD}:{_PORT}", re.ASCII)
 _TRANSPORTS = {"-t": Transport.TCP, "-u": Transport.UDP}
 
+# What a canonical line says: a destination, and the service that has it.
+Row = tuple[ServiceName, Destination]
+
 
 class Canonical:
     """Reads `-a -t A.B.C.D:PORT -r A.B.C.D:PORT -m -w WEIGHT`, and leaves all else alone.
@@ -35,7 +38,7 @@ class Canonical:
     def __init__(self) -> None:
         self._services: dict[str, Listener] = {}
 
-    def row(self, text: str) -> tuple[ServiceName, Destination] | None:
+    def row(self, text: str) -> Row | None:
         """Return the service and the destination of a canonical line, None for any other."""
         found = _ROW.fullmatch(text)
         if not found:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from lvs_nat.core import rows
-from lvs_nat.core.canonical import Canonical
+from lvs_nat.core.canonical import Canonical, Row
 from lvs_nat.core.commands import FORWARDING
 from lvs_nat.core.literals import NO_NAMES, Names, Places
 from lvs_nat.core.options import Line, read
@@ -45,19 +45,26 @@ TORN = "the last line has no end, so the file may be cut short: see that it is w
 
 @dataclass(frozen=True)
 class Parsed:
-    """What a rule file means, and what its writer should know before it is used."""
+    """What a rule file means, and what its writer should know before it is used.
+
+    rows are its canonical lines as they were read, for whoever reads it again once it was edited.
+    """
 
     ruleset: Ruleset
     warnings: tuple[Problem, ...] = ()
+    rows: Mapping[str, Row] = field(default_factory=dict, compare=False, repr=False)
 
 
-def parse(text: str, path: str, names: Names = NO_NAMES) -> Parsed:
+def parse(
+    text: str, path: str, names: Names = NO_NAMES, before: Mapping[str, Row] | None = None
+) -> Parsed:
     """Return the table that *text* means; *path* is for the messages only.
 
-    names looks up the hosts and ports that the rules name, each once.  Raises ConfigError
-    with all problems (the first PROBLEMS_MAX of them).
+    names looks up the hosts and ports that the rules name, each once.  before are the rows of
+    another text, of which most lines may be the same.  Raises ConfigError with all problems
+    (the first PROBLEMS_MAX of them).
     """
-    reading = _Reading(path, names)
+    reading = _Reading(path, names, before or {})
     lines = text.split("\n")
     for number, line in enumerate(lines, start=1):
         reading.read(number, line)
@@ -86,14 +93,19 @@ class _Draft:
 class _Reading:
     """The table as it stands after the lines read so far, and what is to be said of them."""
 
-    def __init__(self, path: str, names: Names) -> None:
+    def __init__(self, path: str, names: Names, before: Mapping[str, Row]) -> None:
         self.problems: list[Problem] = []
         self.warnings: list[Problem] = []
         self._path = path
         self._number = self._said = 0
         self._places = Places(names, self.say)
         self._canonical = Canonical()
+        self._before = before
+        self._rows: dict[str, Row] = {}
         self._drafts: dict[ServiceName, _Draft] = {}
+        # Whose rows come one after the other: its draft need not be looked up for each.
+        self._latest: ServiceName | None = None
+        self._gathered: _Draft | None = None
         # Services whose own rule is wrong: what else is said about them proves nothing.
         self._doubtful: set[ServiceName] = set()
         self._timeouts: Timeouts | None = None
@@ -114,14 +126,16 @@ class _Reading:
         left = self._said - len(self.warnings)
         if left:
             self.warnings.append(Problem(self._path, 0, f"{left} more warnings, not shown"))
-        return Parsed(self.ruleset(), tuple(self.warnings))
+        return Parsed(self.ruleset(), tuple(self.warnings), self._rows)
 
     def read(self, number: int, text: str) -> None:
         self._number = number
         try:
-            row = self._canonical.row(text)
+            row = self._before.get(text) or self._canonical.row(text)
             if row and self._added(*row):
+                self._rows[text] = row
                 return
+            self._latest = None
             words = words_of(text, self.say)
             if not words:
                 return
@@ -139,7 +153,9 @@ class _Reading:
 
     def _added(self, name: ServiceName, row: Destination) -> bool:
         """Obey the usual -a, of *row*, if nothing speaks against it."""
-        draft = self._drafts.get(name)
+        if name is not self._latest:
+            self._latest, self._gathered = name, self._drafts.get(name)
+        draft = self._gathered
         return draft is not None and draft.destinations.setdefault(row.endpoint, row) is row
 
     def _doubt(self, line: Line) -> None:

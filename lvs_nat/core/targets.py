@@ -177,10 +177,14 @@ def open_way(name: ServiceName, destination: Destination, here: Here) -> bool:
 def asked_alike(before: Table, after: Table) -> bool:
     """Say whether tables have the same rows, which then are asked the same questions."""
     return before.keys() == after.keys() and all(
-        service.destinations.keys() == before[name].destinations.keys()
-        and all(
-            before[name].destinations[endpoint].forwarding is row.forwarding
-            for endpoint, row in service.destinations.items()
-        )
+        _same_rows(before[name].destinations, service.destinations)
         for name, service in after.items()
+    )
+
+
+def _same_rows(
+    before: Mapping[Endpoint, Destination], after: Mapping[Endpoint, Destination]
+) -> bool:
+    return before.keys() == after.keys() and all(
+        before[endpoint].forwarding is row.forwarding for endpoint, row in after.items()
     )

@@ -29,7 +29,7 @@ class Loading:
 
     def load(self) -> tuple[Ruleset, Setup]:
         """Read all files anew; raise ConfigError and change nothing if they are bad."""
-        self.saved = saved = load(self._paths)
+        self.saved = saved = load(self._paths, before=self.saved.rows)
         self.problems = ()
         self._naming.take(saved.addresses)
         for warning in saved.warnings:
@@ -44,13 +44,13 @@ class Loading:
     def judge(self, _: dict[str, Any]) -> dict[str, Any]:
         """Say what a reload would warn of; raise ConfigError with every problem of the files."""
         notify.longer(2 * BUDGET)  # names are looked up
-        return {"warnings": list(map(str, load(self._paths).warnings))}
+        return {"warnings": list(map(str, load(self._paths, before=self.saved.rows).warnings))}
 
     def was_saved(self, _: dict[str, Any]) -> dict[str, Any]:
         """Take note of what the rule file holds now; the settings stay as they run."""
         notify.longer(2 * BUDGET)
-        parsed, digest, addresses = rules_of(self._paths)
-        self.saved = replace(self.saved, rules=parsed.ruleset, digest=digest)
+        parsed, digest, addresses = rules_of(self._paths, before=self.saved.rows)
+        self.saved = replace(self.saved, rules=parsed.ruleset, digest=digest, rows=parsed.rows)
         rules = f"{self._paths.rules}:"
         self.problems = tuple(it for it in self.problems if not it.startswith(rules))
         self._naming.take(addresses)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from lvs_nat.checks import kinds
 from lvs_nat.core import rules
+from lvs_nat.core.canonical import Row
 from lvs_nat.core.setup import Setup
 from lvs_nat.daemon.naming import known
 from lvs_nat.daemon.paths import Paths
@@ -24,6 +25,7 @@ class Saved:
 
     problems are those of the files as they are now, where this is what was read before.
     addresses are what names in the rules were found to be; None where none were looked up.
+    rows are lines of the rule file as they were read, which need not be read again.
     """
 
     rules: Ruleset
@@ -33,12 +35,16 @@ class Saved:
     settings: str
     problems: tuple[Problem, ...] = ()
     addresses: Mapping[str, Known] | None = None
+    rows: Mapping[str, Row] = field(default_factory=dict, compare=False, repr=False)
 
 
-def load(paths: Paths, waiting: Say | None = None) -> Saved:
+def load(
+    paths: Paths, waiting: Say | None = None, before: Mapping[str, Row] | None = None
+) -> Saved:
     """Return what the files mean; raise ConfigError with every problem of every file.
 
     Where *waiting* takes a word about that, a resolver is waited for as lvs-nat.conf says.
+    before are the rows of the rules as they were.
     """
     problems: list[Problem] = []
     setup, read, configured = Setup(), None, ""
@@ -47,7 +53,8 @@ def load(paths: Paths, waiting: Say | None = None) -> Saved:
     except ConfigError as error:
         problems.extend(error.problems)
     try:
-        read = rules_of(paths, setup.resolver_wait, waiting) if waiting else rules_of(paths)
+        patience, tell = (setup.resolver_wait, waiting) if waiting else (0.0, _nothing)
+        read = rules_of(paths, patience, tell, before)
     except ConfigError as error:
         problems.extend(error.problems)
     if problems or read is None:
@@ -59,16 +66,25 @@ def load(paths: Paths, waiting: Say | None = None) -> Saved:
 
         strangers = config.strangers(configured, str(paths.config), parsed.ruleset)
     warnings = (*parsed.warnings, *strangers)
-    return Saved(parsed.ruleset, setup, warnings, digest, configured, addresses=found)
+    return Saved(
+        parsed.ruleset, setup, warnings, digest, configured, addresses=found, rows=parsed.rows
+    )
+
+
+def _nothing(_: str) -> None:
+    """Tell nobody."""
 
 
 def rules_of(
-    paths: Paths, patience: float = 0.0, tell: Say = lambda _: None
+    paths: Paths,
+    patience: float = 0.0,
+    tell: Say = _nothing,
+    before: Mapping[str, Row] | None = None,
 ) -> tuple[rules.Parsed, str, Mapping[str, Known]]:
     """Return what the rule file means, the digest of its text, and what its names are."""
     text = read_rules(paths.rules)
     names = Names(BUDGET, known=known(paths.addresses), patience=patience, tell=tell)
-    parsed = rules.parse(text, str(paths.rules), names)
+    parsed = rules.parse(text, str(paths.rules), names, before)
     if not parsed.ruleset.services:
         raise ConfigError([Problem(str(paths.rules), 0, _unconfigured("has no virtual service"))])
     return parsed, _digest(text), names.found

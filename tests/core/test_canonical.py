@@ -1,10 +1,11 @@
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from lvs_nat.core.canonical import Canonical
 from lvs_nat.core.rules import parse
 from lvs_nat.core.spelling import spell
+from lvs_nat.errors import ConfigError
 from tests.builders import real, rules, service, tcp, udp
 
 ROW = "-a -t 172.25.0.10:80 -r 192.168.122.10:80 -m -w 5"
@@ -62,3 +63,50 @@ def test_the_quick_way_reads_no_line_otherwise_than_the_long_way(vip, server, we
 
     assert parse(text, "f").ruleset == rules(service(name, destination))
     assert spell(parse(text.replace(" \n", "\n"), "f").ruleset) == text.replace(" \n", "\n")
+
+
+VIPS = ("-t 172.25.0.10:80", "-t 172.25.0.11:80")
+SERVERS = ("192.168.122.10:80", "192.168.122.20:80")
+LINE = st.one_of(
+    st.builds("-a {} -r {} -m -w {}".format, *map(st.sampled_from, (VIPS, SERVERS, (1, 2)))),
+    st.builds("-d {} -r {}".format, *map(st.sampled_from, (VIPS, SERVERS))),
+    st.builds("{} {} -s rr".format, *map(st.sampled_from, (("-A", "-E"), VIPS))),
+    st.builds("-D {}".format, st.sampled_from(VIPS)),
+    st.sampled_from(("", "-C")),
+)
+TEXT = st.lists(LINE, max_size=12).map(lambda lines: "".join(f"{line}\n" for line in lines))
+
+
+def meaning(text, **more):
+    try:
+        parsed = parse(text, "f", **more)
+    except ConfigError as error:
+        return [(it.line, it.message) for it in error.problems]
+    return parsed.ruleset, list(map(str, parsed.ruleset.services.values())), parsed.warnings
+
+
+@given(TEXT)
+@example(f"-A -t 172.25.0.10:80 -s rr\n{ROW}\n-C\n{ROW.replace('122.10', '122.20')}\n")
+@example(f"-A -t 172.25.0.10:80 -s rr\n{ROW}\n-D -t 172.25.0.10:80\n{ROW[:-1]}9\n")
+def test_a_text_means_the_same_the_quick_way_and_the_long_way(text):
+    assert meaning(text) == meaning(text.replace("\n", " \n"))
+
+
+@given(TEXT, TEXT)
+def test_a_text_that_is_read_after_another_means_what_it_means_by_itself(first, second):
+    try:
+        rows = parse(first, "f").rows
+    except ConfigError:
+        rows = parse("-A -t 172.25.0.10:80 -s rr\n" + ROW + "\n", "f").rows
+
+    assert meaning(second, before=rows) == meaning(second)
+
+
+def test_what_was_read_is_not_read_again_and_only_the_latest_text_is_remembered():
+    service, other = "-A -t 172.25.0.10:80 -s rr\n", ROW.replace("122.10", "122.20")
+    before = parse(f"{service}{ROW}\n{other}\n", "f")
+    after = parse(f"{service}{ROW}\n", "f", before=before.rows)
+
+    assert before.rows.keys() == {ROW, other}
+    assert after.rows.keys() == {ROW}
+    assert after.rows[ROW] is before.rows[ROW]
