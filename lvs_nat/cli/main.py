@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 import importlib
 import os
+import re
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any, NoReturn
 
 import lvs_nat
@@ -57,8 +59,23 @@ class _Parser(argparse.ArgumentParser):
     def __init__(self, **settings: Any) -> None:
         super().__init__(formatter_class=Help, **settings)
 
-    def error(self, message: str) -> None:  # type: ignore[override]
+    def error(self, message: str) -> NoReturn:
         raise UsageError(f"{message}\n{self.format_usage().rstrip()}")
+
+
+def _misread(command: argparse.ArgumentParser, words: Sequence[str]) -> NoReturn:
+    """Refuse *words* that *command* does not have, and name the option that may be meant."""
+    word = next((it for it in words if it.startswith("-")), words[0])
+    options = re.findall(r"--[\w-]+", command.format_usage())
+    what = f"no option {word}" if word.startswith("-") else f"no use for {word}"
+    command.error(f"{command.prog} has {what}{_near(word, options)}")
+
+
+def _near(word: str, known: Iterable[str]) -> str:
+    from difflib import get_close_matches  # only who has erred waits for it
+
+    near = get_close_matches(word, known, 1)
+    return f": did you mean {near[0]}?" if near else ""
 
 
 def command() -> NoReturn:
@@ -83,7 +100,9 @@ def main(argv: Sequence[str] | None = None, machine: Machine | None = None) -> i
             from lvs_nat.daemon.successor import succeed
 
             return succeed(os.environ.pop(HANDOVER))
-        args = _parser(words).parse_args(words)
+        args, strange = _parser(words).parse_known_args(words)
+        if strange:
+            args.misread(strange)
         return int(args.run(args, machine))
     except BrokenPipeError:
         # Who reads has seen enough; the interpreter must not try to say the rest at its end.
@@ -102,6 +121,8 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
     # prog: argparse would format a usage line to find it.
     commands = parser.add_subparsers(metavar="COMMAND", required=True, prog=parser.prog)
     asked = [word for word in words[:1] if word in COMMANDS]
+    if words and not asked and not words[0].startswith("-"):
+        parser.error(f"there is no command {words[0]}{_near(words[0], COMMANDS)}")
     for name in asked or COMMANDS:  # only what runs is imported, or even made
         command = commands.add_parser(
             name,
@@ -111,6 +132,7 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
             allow_abbrev=False,
         )
         if asked:
+            command.set_defaults(misread=partial(_misread, command))
             importlib.import_module(_module(name)).configure(command)
     return parser
 

@@ -186,6 +186,30 @@ def test_a_command_line_that_is_none_of_ours_is_an_error_of_2(words, told):
     assert "usage:" in err.getvalue()
 
 
+@pytest.mark.parametrize(
+    "words, said, usage",
+    [
+        ("sttus", "there is no command sttus: did you mean status?", "lvs-nat ["),
+        ("frobnicate", "there is no command frobnicate", "lvs-nat ["),
+        ("status --josn", "has no option --josn: did you mean --json?", "lvs-nat status ["),
+        (
+            "drain --timeot 5 a:80",
+            "has no option --timeot: did you mean --timeout?",
+            "lvs-nat drain [",
+        ),
+        ("stop --force", "lvs-nat stop has no option --force", "lvs-nat stop ["),
+        ("stop now", "lvs-nat stop has no use for now", "lvs-nat stop ["),
+    ],
+)
+def test_what_may_be_meant_is_said_and_how_that_command_is_used(words, said, usage):
+    err = io.StringIO()
+
+    assert main(words.split(), Machine(io.StringIO(), err, 0)) == 2
+    lines = err.getvalue().splitlines()
+    assert lines[0].endswith(said)
+    assert lines[1].startswith(f"usage: {usage}")
+
+
 @pytest.mark.parametrize("command", ["start", "status", "rules", "stop"])
 def test_every_command_has_help(command, capsys):
     with pytest.raises(SystemExit) as ended:
