@@ -42,21 +42,31 @@ _ANY = "ALL:!aNULL:!eNULL:@SECLEVEL=0"
 class Secure:
     """How TLS is spoken: the settings, and what OpenSSL makes of them and of their files.
 
-    Raises ValueError or OSError where it cannot be.
+    Raises ValueError or OSError where it cannot be.  outdated is why the files as they are by now
+    cannot be used, where the context is of what they were.
     """
 
     def __init__(self, question: Tls) -> None:
         self.question = question
-        self.context = _made(question)
+        self.outdated = ""
+        self._marks = _marks(question)
+        self.context = _context(question, self._marks)
 
     def renew(self) -> None:
         """Read its files anew where they have changed; a renewed certificate needs no reload.
 
-        Where they cannot be used, for somebody is writing them, all is as it was.
+        Where they cannot be used, for somebody is writing them or has erred, all is as it was.
         """
-        if _files(self.question):
-            with suppress(OSError, ValueError):
-                self.context = _made(self.question)
+        if not _files(self.question):
+            return
+        # Bad files are not read for every probe, and one that was missing is, once it is back.
+        before, self._marks = self._marks, ()
+        try:
+            self._marks = _marks(self.question)
+            if self._marks != before:
+                self.context, self.outdated = _context(self.question, self._marks), ""
+        except (OSError, ValueError) as error:
+            self.outdated = f"going on with the former files: {error}"
 
 
 class Refusal(NamedTuple):
@@ -71,13 +81,10 @@ def inside(question: Tls, begin: Callable[[], Dialogue]) -> tuple[Callable[[], D
     return partial(Layer, Secure(question), lambda _: begin()), WHOLE_BUDGET
 
 
-def _made(question: Tls) -> ssl.SSLContext:
-    """Return the context of *question*, and of its files as they are.
-
-    One context serves all servers with the same settings: the system's authorities take
-    20 ms and a megabyte to load.
-    """
-    return _context(question, tuple(os.stat(it).st_mtime_ns for it in _files(question)))
+def _marks(question: Tls) -> tuple[tuple[int, int], ...]:
+    """Return what tells its files from what they were; raise OSError where one is missing."""
+    found = map(os.stat, _files(question))
+    return tuple((it.st_mtime_ns, it.st_size) for it in found)
 
 
 def _files(question: Tls) -> list[str]:
@@ -85,7 +92,12 @@ def _files(question: Tls) -> list[str]:
 
 
 @lru_cache(maxsize=64)
-def _context(question: Tls, _times: tuple[int, ...]) -> ssl.SSLContext:
+def _context(question: Tls, _marks: tuple[tuple[int, int], ...]) -> ssl.SSLContext:
+    """Return the context of *question*, of its files as they are.
+
+    One context serves all servers with the same settings: the system's authorities take
+    20 ms and a megabyte to load.
+    """
     made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     # Every probe is a first meeting: nothing is resumed.
     made.options |= ssl.OP_NO_TICKET | ssl.OP_NO_RENEGOTIATION
@@ -196,10 +208,11 @@ class Layer:
         return self._failed(f"{why.value} before the TLS handshake was complete")
 
     def _remarked(self, answer: Answer) -> Answer:
-        """Return *answer*, with a word about a certificate that is, or soon will be, too old."""
-        if not self._ageing or answer.outcome is not Outcome.PASS:
-            return answer
-        return answer._replace(words=f"{answer.words}; {self._ageing}")
+        """Return *answer*, with a word about whatever is, or soon will be, too old."""
+        ageing = self._ageing if answer.outcome is Outcome.PASS else ""
+        return answer._replace(
+            words="; ".join(filter(None, (answer.words, ageing, self.secure.outdated)))
+        )
 
     def _failed(self, words: str) -> Answer:
         """Return a failure: what was found at first, where this was only to look closer."""

@@ -390,15 +390,42 @@ def test_authorities_are_those_of_the_file_as_it_is_whenever_a_server_is_asked(
 ):
     another, believed = Authority(tmp_path), tmp_path / "believed.pem"
     believed.write_text(another.text)
-    found = []
+    broken = f"; going on with the former files: ca = {believed}: no certificate or crl found"
+    missing = f"; going on with the former files: [Errno 2] No such file or directory: '{believed}'"
     with serving(inside(authority.server(certificate))) as endpoint:
         question = trusting(authority, ca=str(believed))
         prepared = tls.prepare(Target(endpoint, Check(question)))
-        for text in (another.text, authority.text, "half of a certif"):
-            believed.write_text(text)
-            found.append(ask_by(kinds.load(question.kind), prepared, 5.0).outcome)
+        for text, outcome, words in [
+            (another.text, Outcome.FAIL, ""),
+            ("half of a certif", Outcome.FAIL, broken),
+            (authority.text, Outcome.PASS, ""),
+            ("half of a certif", Outcome.PASS, broken),
+            (None, Outcome.PASS, missing),
+            ("half of a certif", Outcome.PASS, broken),
+            (authority.text, Outcome.PASS, ""),
+        ]:
+            if text is None:
+                believed.unlink()
+            else:
+                believed.write_text(text)
+            found = ask_by(kinds.load(question.kind), prepared, 5.0)
 
-    assert found == [Outcome.FAIL, Outcome.PASS, Outcome.PASS]
+            assert found.outcome is outcome
+            assert "".join(found.words.partition("; going on")[1:]) == words
+
+
+def test_bad_files_are_read_once_not_for_every_probe(authority, tmp_path):
+    believed = tmp_path / "believed.pem"
+    believed.write_text(authority.text)
+    secure = tls.secure.Secure(trusting(authority, ca=str(believed)))
+    believed.write_text("half of a certif")
+    secure.renew()
+    before = tls.secure._context.cache_info().misses
+    for _ in range(3):
+        secure.renew()
+
+    assert tls.secure._context.cache_info().misses == before
+    assert "no certificate or crl found" in secure.outdated
 
 
 @versions
