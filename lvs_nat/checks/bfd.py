@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from ipaddress import ip_address
 from typing import Any, NamedTuple
 
-from lvs_nat.checks.kind import NOTHING_LENT, Answer, Kind, Lent
+from lvs_nat.checks.kind import NOTHING_LENT, Answer, Kind, Lent, unknowable
 from lvs_nat.checks.programs import Programs, Running
 from lvs_nat.checks.script import first_line
 from lvs_nat.core.health import Outcome
@@ -138,4 +138,4 @@ def kind(
 ) -> Kind:
     """Return how sessions are asked for, of *routers* and by *programs* or by new ones."""
     sessions = Sessions(programs or Programs(), routers)
-    return Kind(prepare, sessions.start, Running.proceed, steps=True)
+    return Kind(prepare, sessions.start, Running.proceed, steps=True, reached=unknowable)

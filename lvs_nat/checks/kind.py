@@ -101,7 +101,8 @@ class Kind(NamedTuple):
     unasked says what the errno of an OSError that either raised means.  overdue, where there is
     one, is asked for the answer when the deadline has passed; it returns None where silence
     means what it means for all kinds.  reached, where there is one, says that the server's
-    machine has answered: what works there has the whole time-out, however impatient we are.
+    machine has answered: what works there has the whole time-out, however impatient we are
+    (`unknowable` where nothing tells the one from the other).
     sentinel makes what watches between probes, from what prepare returned; watch watches for
     all targets at once.  A kind with a batch is asked through that: it has no use for start,
     proceed and what they need.
@@ -116,6 +117,11 @@ class Kind(NamedTuple):
     sentinel: Callable[[Any], Sentinel] | None = None
     watch: Watch | None = None
     batch: Batch | None = None
+
+
+def unknowable(_: Any) -> bool:
+    """Take the machine to have answered: silence tells nothing of it."""
+    return True
 
 
 def shown(data: bytes, most: int = 60) -> str:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from lvs_nat.checks.kind import NOTHING_LENT, Answer, Kind, Lent
+from lvs_nat.checks.kind import NOTHING_LENT, Answer, Kind, Lent, unknowable
 from lvs_nat.checks.programs import Programs, Running
 from lvs_nat.core.health import Outcome, Weight
 from lvs_nat.core.questions import Script, Style
@@ -97,4 +97,4 @@ class Scripts:
 def kind(_: Lent = NOTHING_LENT, programs: Programs | None = None) -> Kind:
     """Return how programs are asked, by *programs* or by new ones."""
     scripts = Scripts(programs or Programs())
-    return Kind(prepare, scripts.start, Running.proceed, steps=True)
+    return Kind(prepare, scripts.start, Running.proceed, steps=True, reached=unknowable)

@@ -11,7 +11,7 @@ import pytest
 from lvs_nat.checks import tcp
 from lvs_nat.checks.kind import Kind
 from lvs_nat.core.health import Outcome
-from lvs_nat.core.questions import CheckKind, Connect, Http, Idle, Tls
+from lvs_nat.core.questions import CheckKind, Connect, Http, Idle, Tls, Udp
 from lvs_nat.core.schedule import CONFIRM, SHORTEST
 from lvs_nat.core.setup import Check, Target
 from lvs_nat.daemon.agenda import SLOT
@@ -345,6 +345,23 @@ def test_impatience_is_with_machines_and_a_busy_server_has_its_whole_time_out(
             served(world, server, delay)
 
     assert world.outcomes(target) == [Outcome.PASS] * 3 + outcomes
+
+
+def test_where_only_the_servers_program_can_answer_there_is_no_impatience(world):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        server.bind(("127.1.2.6", 0))
+        check = replace(SLOW, question=Udp(b"?", reply=True), timeout=1.0)
+        target = Target(at("{}:{}".format(*server.getsockname())), check)
+        world.engine.ask([target])
+        for delay in (0.0, 0.0, 0.0, 1.02, 0.5):
+            while not world.engine.in_flight:
+                world.wait(SLOT)
+            _, client = server.recvfrom(100)
+            world.wait(delay)
+            server.sendto(b"late", client)
+            world.wait(2 * SLOT)
+
+    assert world.outcomes(target) == [Outcome.PASS] * 3 + [Outcome.SILENT, Outcome.PASS]
 
 
 def test_a_question_to_a_suspect_that_is_under_way_gets_no_more_patience_than_a_new_one(world):
