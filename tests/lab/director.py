@@ -2,6 +2,7 @@
 
 import json
 import sys
+from contextlib import suppress
 from pathlib import Path
 from shlex import quote
 
@@ -67,18 +68,20 @@ class Director:
     def pid(self):
         return int(Path("/run/lvs-nat/lvs-nat.pid").read_text())
 
-    def family(self, check=True):
-        """Return the pids of director, spawner and prober; () if one is missing and not *check*."""
-        found = [self.pid()]
-        try:
-            for _ in range(2):
-                pid = found[-1]
-                children = Path(f"/proc/{pid}/task/{pid}/children").read_text()
-                found.append(int(children.split()[0]))
-        except (OSError, IndexError):
-            if check:
-                raise
-            return ()
+    def family(self):
+        """Return the pids of director, spawner and prober, once all are there."""
+        found = []
+
+        def there():
+            found[:] = [self.pid()]
+            with suppress(OSError, IndexError):  # one is being replaced
+                for _ in range(2):
+                    pid = found[-1]
+                    children = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+                    found.append(int(children.split()[0]))
+            return len(found) == 3
+
+        until(there, 20, "director, spawner and prober")
         return tuple(found)
 
     def ipvsadm(self, *words):

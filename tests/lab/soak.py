@@ -152,7 +152,7 @@ class Soak:
             raise Difference(f"the table has moved by itself: {self._table()}")
 
     def _processes(self):
-        family = until_family(self.director)
+        family = self.director.family()
         open_ = len(list(Path(f"/proc/{family[0]}/fd").iterdir()))
         self._descriptors = self._descriptors or open_
         if open_ > self._descriptors + DESCRIPTORS:
@@ -179,12 +179,6 @@ class Soak:
         lines = "\n  ".join(self.director.log().splitlines()[-150:])
         words = f"the last faults:\n  {recent}\nthe log:\n  {lines}\n"
         return f"{words}{shown.stdout}{shown.stderr}"
-
-
-def until_family(director):
-    """Return the pids of director, spawner and prober, once each is there."""
-    until(lambda: director.family(check=False), 10, "director, spawner and prober")
-    return director.family()
 
 
 def main():
