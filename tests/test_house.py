@@ -1,6 +1,7 @@
 """The house rules, kept by the suite so that no reviewer has to."""
 
 import ast
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -24,8 +25,19 @@ MODULES = {
 }
 
 
+@cache
+def nodes(path):
+    """Return all of the tree of a module, itself first."""
+    return list(ast.walk(ast.parse(path.read_text())))
+
+
+@cache
 def imports(path):
-    for node in ast.walk(ast.parse(path.read_text())):
+    return list(imported(path))
+
+
+def imported(path):
+    for node in nodes(path):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -39,10 +51,8 @@ def floor(module):
 
 @pytest.mark.parametrize("module", MODULES)
 def test_a_module_fits_on_seven_screens_and_a_function_on_one(module):
-    text = MODULES[module].read_text()
-
-    assert len(text.splitlines()) <= 350
-    for node in ast.walk(ast.parse(text)):
+    assert len(MODULES[module].read_text().splitlines()) <= 350
+    for node in nodes(MODULES[module]):
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
             assert node.end_lineno - node.lineno < 50, node.name
 
@@ -74,10 +84,10 @@ def test_no_import_goes_round_in_a_circle():
 
 @pytest.mark.parametrize("module", MODULES)
 def test_no_state_hides_in_a_module(module):
-    for node in ast.walk(ast.parse(MODULES[module].read_text())):
+    for node in nodes(MODULES[module]):
         assert not isinstance(node, ast.Global), f"line {node.lineno}"
 
 
 @pytest.mark.parametrize("module", MODULES)
 def test_a_module_says_in_one_sentence_what_only_it_does(module):
-    assert ast.get_docstring(ast.parse(MODULES[module].read_text()))
+    assert ast.get_docstring(nodes(MODULES[module])[0])
