@@ -10,9 +10,11 @@ from lvs_nat.model import Endpoint
 
 # Members of an enumeration are looked up by a function before Python 3.11; these are asked for
 # with every answer.
-PASS, UNKNOWN = Outcome.PASS, Outcome.UNKNOWN
-# A refusal is looked at again this much later (seconds): soon enough to remove a dead server
-# before its clients give up, late enough that one lost socket is not asked about twice.
+PASS, FAIL, UNKNOWN = Outcome.PASS, Outcome.FAIL, Outcome.UNKNOWN
+REFUSED = Outcome.REFUSED
+# The first refusal, or wrong answer, is looked at again this much later (seconds): soon enough to
+# remove a dead server before its clients give up, late enough that one lost socket is not asked
+# about twice.  Silence has taken its time already, and packets are lost in bursts.
 CONFIRM = 0.03
 # Sooner where a client has seen it before us.
 CONFIRM_CLIENTS = 0.01
@@ -96,7 +98,7 @@ def due(
     if not pace.streak:
         interval = check.interval if pace.well else check.down_interval or check.interval
         return moment(phase, interval, now)
-    if (suspected or outcome is Outcome.REFUSED) and pace.well and pace.streak == 1:
+    if pace.well and pace.streak == 1 and (suspected or outcome is REFUSED or outcome is FAIL):
         return now + min(CONFIRM_CLIENTS if suspected else CONFIRM, check.fast)
     return max(now, began + min(check.fast, check.interval))
 

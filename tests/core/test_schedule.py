@@ -19,11 +19,17 @@ from lvs_nat.core.setup import Check
 from tests.builders import at
 
 CHECK = Check(interval=1.0, timeout=0.8, fast=0.2, fall=3, rise=2)
-OUTCOMES = {"+": Outcome.PASS, "-": Outcome.SILENT, "x": Outcome.REFUSED, "?": Outcome.UNKNOWN}
+OUTCOMES = {
+    "+": Outcome.PASS,
+    "-": Outcome.SILENT,
+    "x": Outcome.REFUSED,
+    "f": Outcome.FAIL,
+    "?": Outcome.UNKNOWN,
+}
 
 
 def after(letters, check=CHECK):
-    """Return the pace once verdicts have come: + passes, - is silent, x refuses, ? is unknown."""
+    """Return the pace once verdicts have come, each a letter of OUTCOMES."""
     pace = Pace()
     for letter in letters:
         pace = follow(pace, OUTCOMES[letter], check)
@@ -70,7 +76,12 @@ def test_only_what_contradicts_the_last_settled_streak_is_counted(letters, pace)
         ("+-", 11.05, 11.05),
         ("+-?", 10.26, 10.45),
         ("+---+", 10.251, 10.45),
-        # A refusal is looked at again at once, and once.
+        # A refusal or a wrong answer is looked at again at once, and once.
+        ("+f", 10.251, 10.251 + CONFIRM),
+        ("+ff", 10.251, 10.45),
+        ("+-f", 10.251, 10.45),
+        ("+x?", 10.251, 10.45),
+        ("+---f", 10.251, 11.25),
         ("+x", 10.251, 10.251 + CONFIRM),
         ("+-x", 10.251, 10.45),
         ("+xx", 10.251, 10.45),
