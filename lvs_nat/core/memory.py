@@ -10,6 +10,7 @@ from typing import Any
 from lvs_nat.core import plain
 from lvs_nat.core.health import Health, Outcome, State, Verdict, Weight
 from lvs_nat.core.setup import Check, Target
+from lvs_nat.errors import Problem
 
 FORMAT = 2
 
@@ -21,8 +22,9 @@ class Memory:
     clean says that the director was told to end; it had not crashed.  began is when the
     service did.  saved is the digest of the rule file, and rules what it meant; running are
     the rules that ran, which are rules with the edits adopted since; settings is the text of
-    lvs-nat.conf.  Where they differ from what the files hold now, these are what ran.  ramps
-    says since when a real server was coming back slowly, by the names of its row.
+    lvs-nat.conf.  Where they differ from what the files hold now, these are what ran; problems
+    are those of a later look at the files.  ramps says since when a real server was coming back
+    slowly, by the names of its row.
     """
 
     boot: str
@@ -34,6 +36,7 @@ class Memory:
     settings: str
     healths: Mapping[tuple[str, str], Health] = field(default_factory=dict)
     ramps: Mapping[tuple[str, str], float] = field(default_factory=dict)
+    problems: tuple[Problem, ...] = ()
 
     def health(self, target: Target) -> Health | None:
         """Return what was known of *target*, for a director that comes after a while.
@@ -79,6 +82,7 @@ def spell(memory: Memory) -> str:
             "rules": None if memory.rules == memory.running else memory.rules,
             "running": memory.running,
             "settings": memory.settings,
+            "problems": [[it.path, it.line, it.message] for it in memory.problems],
             "healths": [[*key, *_spell(health)] for key, health in memory.healths.items()],
             "ramps": [[*key, since] for key, since in memory.ramps.items()],
         }
@@ -104,8 +108,12 @@ def parse(text: str) -> Memory:
                 (str(address), str(kind)): _health(*rest)
                 for address, kind, *rest in data["healths"]
             },
-            # Files of this format have not always had them.
+            # Files of this format have not always had these.
             ramps={(str(name), str(it)): float(at) for name, it, at in data.get("ramps", ())},
+            problems=tuple(
+                Problem(str(path), int(line), str(words))
+                for path, line, words in data.get("problems", ())
+            ),
         )
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise ValueError(f"not a state file of this version: {error}") from error

@@ -10,6 +10,7 @@ from lvs_nat.core.setup import Setup
 from lvs_nat.daemon.naming import Naming
 from lvs_nat.daemon.paths import Paths
 from lvs_nat.daemon.saved import Saved, load, rules_of
+from lvs_nat.errors import ConfigError, Problem
 from lvs_nat.model import Ruleset
 from lvs_nat.system import notify
 from lvs_nat.system.names import BUDGET
@@ -18,11 +19,10 @@ log = logging.getLogger(__name__)
 
 
 class Loading:
-    """The files as they were last read; problems are those of a later look that was in vain."""
+    """The files as they were last read, with the problems of a later look that was in vain."""
 
     def __init__(self, paths: Paths, saved: Saved, naming: Naming) -> None:
         self.saved = saved
-        self.problems = tuple(map(str, saved.problems))
         self._paths = paths
         self._naming = naming
         naming.take(saved.addresses)
@@ -30,7 +30,6 @@ class Loading:
     def load(self) -> tuple[Ruleset, Setup]:
         """Read all files anew; raise ConfigError and change nothing if they are bad."""
         self.saved = saved = load(self._paths, before=self.saved.rows)
-        self.problems = ()
         self._naming.take(saved.addresses)
         for warning in saved.warnings:
             log.warning("%s", warning)
@@ -38,7 +37,9 @@ class Loading:
 
     def refused(self, error: Exception) -> None:
         """Take note that they could not be used, and go on with what they were."""
-        self.problems = tuple(str(error).splitlines())
+        known = error.problems if isinstance(error, ConfigError) else None
+        problems = known or (Problem("reload", 0, str(error)),)
+        self.saved = replace(self.saved, problems=problems)
         log.error("not reloaded, going on as before: %s", error)
 
     def judge(self, _: dict[str, Any]) -> dict[str, Any]:
@@ -50,8 +51,12 @@ class Loading:
         """Take note of what the rule file holds now; the settings stay as they run."""
         notify.longer(2 * BUDGET)
         parsed, digest, addresses = rules_of(self._paths, before=self.saved.rows)
-        self.saved = replace(self.saved, rules=parsed.ruleset, digest=digest, rows=parsed.rows)
-        rules = f"{self._paths.rules}:"
-        self.problems = tuple(it for it in self.problems if not it.startswith(rules))
+        self.saved = replace(
+            self.saved,
+            rules=parsed.ruleset,
+            digest=digest,
+            problems=tuple(it for it in self.saved.problems if it.path != str(self._paths.rules)),
+            rows=parsed.rows,
+        )
         self._naming.take(addresses)
         return {}

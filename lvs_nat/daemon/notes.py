@@ -90,7 +90,7 @@ class Notes:
         """Return the files as they were when *found* was written; ConfigError if they are bad."""
         setup = setup_of(found.settings, f"{self._path}: settings")
         parsed = rules.parse(found.rules, f"{self._path}: rules")
-        return Saved(parsed.ruleset, setup, (), found.saved, found.settings)
+        return Saved(parsed.ruleset, setup, (), found.saved, found.settings, found.problems)
 
     def write(self, director: Director, saved: Saved, began: float, *, clean: bool = False) -> None:
         """Write down what runs now, if that is news."""
@@ -126,6 +126,7 @@ class Notes:
             rules=running if saved.rules == director.meant else spell(saved.rules),
             running=running,
             settings=saved.settings,
+            problems=saved.problems,
             healths=memory.known(director.cluster.healths),
             ramps={(str(it.service), str(it.endpoint)): at for it, at in ramps.items()},
         )

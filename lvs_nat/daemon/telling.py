@@ -73,7 +73,7 @@ class Telling:
             "uptime": round(now - self._began, 1),
             "rules": self._rules,
             "unsaved": list(map(spell_operation, changes(saved.rules, director.meant))),
-            "problems": list(self._loading.problems),
+            "problems": list(map(str, self._loading.saved.problems)),
             "names": self._naming.remarks,
             "refusals": list(director.refusals),
             "quarrels": list(map(str, director.quarrels.after((), now).all)),

@@ -11,6 +11,7 @@ from lvs_nat.core import memory
 from lvs_nat.core.health import Health, Outcome, State, Verdict
 from lvs_nat.core.memory import Memory
 from lvs_nat.core.setup import Check, Target
+from lvs_nat.errors import Problem
 from tests.builders import RS1, RS2
 from tests.hostile import altered, damaged
 
@@ -24,7 +25,8 @@ RULES = "-A -t 10.0.0.1:80 -s rr\n"
 def noted(healths, rules=RULES):
     known = memory.known(healths)
     ramps = {("tcp 10.0.0.1:80", "192.168.122.10:80"): 11.5}
-    return Memory("boot", False, 1.5, "digest", rules, RULES, "fall = 3\n", known, ramps)
+    problems = (Problem("rules", 3, "nonsense"), Problem("lvs-nat.conf", 0, "cannot be read"))
+    return Memory("boot", False, 1.5, "digest", rules, RULES, "fall = 3\n", known, ramps, problems)
 
 
 @pytest.mark.parametrize("rules", [RULES, RULES.replace("rr", "wrr")], ids=["as saved", "edited"])
@@ -36,12 +38,13 @@ def test_what_is_remembered_is_read_back(rules):
     assert (found.health(WHO), found.health(OTHER)) == (DOWN, None)
 
 
-def test_a_state_file_without_slow_returns_is_one_too():
+@pytest.mark.parametrize("name, nothing", [("ramps", {}), ("problems", ())])
+def test_a_state_file_of_a_director_that_did_not_know_of_something_is_one_too(name, nothing):
     before = noted({WHO: DOWN})
     data = json.loads(memory.spell(before))
-    del data["ramps"]
+    del data[name]
 
-    assert memory.parse(json.dumps(data)) == replace(before, ramps={})
+    assert memory.parse(json.dumps(data)) == replace(before, **{name: nothing})
 
 
 def test_rules_without_an_edit_are_kept_once():

@@ -198,6 +198,19 @@ def test_what_was_known_is_known_and_no_file_is_read(director):
     assert after["for"] >= down["for"]
 
 
+def test_that_the_files_cannot_be_used_is_still_said(director):
+    RULES.write_text("nonsense\n")
+    os.kill(director.pid(), signal.SIGHUP)
+    until(lambda: director.status()["problems"], 5, "the problem in the status")
+    before = director.status()["problems"]
+    director.command("reexec")
+
+    assert director.status()["problems"] == before
+    RULES.write_text(TUTORIAL)
+    director.service("reload")
+    assert director.status()["problems"] == []
+
+
 def test_settings_go_on_that_the_file_has_no_more(director):
     CONFIG.write_text("drift = repair\n")
     director.service("reload")
