@@ -5,21 +5,26 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from typing import TextIO
 
 from lvs_nat.cli.systemd import Systemd
 from lvs_nat.errors import NotPrivileged
 
 
-@dataclass(frozen=True)
 class Machine:
-    """Where a command prints, who runs it, and what runs services there."""
+    """Where a command prints, who runs it, what runs services there; the real ones by default."""
 
-    out: TextIO = field(default_factory=lambda: sys.stdout)
-    err: TextIO = field(default_factory=lambda: sys.stderr)
-    uid: int = field(default_factory=os.geteuid)
-    systemd: Systemd = field(default_factory=Systemd)
+    def __init__(
+        self,
+        out: TextIO | None = None,
+        err: TextIO | None = None,
+        uid: int | None = None,
+        systemd: Systemd | None = None,
+    ) -> None:
+        self.out = sys.stdout if out is None else out
+        self.err = sys.stderr if err is None else err
+        self.uid = os.geteuid() if uid is None else uid
+        self.systemd = systemd or Systemd()
 
     def say(self, text: str) -> None:
         """Print *text*, and the end of its last line if it has none."""

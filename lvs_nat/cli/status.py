@@ -9,7 +9,7 @@ from typing import Any
 
 from lvs_nat.cli.machine import Machine
 from lvs_nat.cli.options import paths
-from lvs_nat.core.report import Counts
+from lvs_nat.core.counts import Counts
 from lvs_nat.daemon.paths import Paths
 from lvs_nat.errors import LvsNatError, NotRunning
 from lvs_nat.system.control import ask

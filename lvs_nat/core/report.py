@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lvs_nat.core.cluster import Cluster, Row, Traffic
+from lvs_nat.core.counts import Counts, number
 from lvs_nat.core.health import Health
 from lvs_nat.core.questions import Expect, Http, Script
 from lvs_nat.core.setup import Target
@@ -16,22 +17,6 @@ from lvs_nat.model import Counters, Listener, Ruleset, Service, ServiceName
 
 # What the kernel has counted for a destination that it does not hold.
 UNCOUNTED = Counters()
-
-
-@dataclass(frozen=True)
-class Counts:
-    """How many services and real servers there are, and how the servers fare."""
-
-    services: int
-    servers: int
-    serving: int
-    failed: int
-    unchecked: int
-
-    def __str__(self) -> str:
-        servers = f"{self.serving} of {number(self.servers, 'real server')} serving"
-        unchecked = f", {self.unchecked} unchecked" if self.unchecked else ""
-        return f"{number(self.services, 'virtual service')}, {servers}{unchecked}"
 
 
 @dataclass(frozen=True)
@@ -47,11 +32,6 @@ class Pulse:
 
 
 COLD = Warmth()
-
-
-def number(count: int, what: str) -> str:
-    """Return "1 real server", "2 real servers"."""
-    return f"{count} {what}{'s' * (count != 1)}"
 
 
 def size(rules: Ruleset) -> str:
@@ -91,7 +71,7 @@ def report(
     """
     counts = count(cluster)
     return {
-        "counts": {**vars(counts)},
+        "counts": counts._asdict(),
         "services": [
             {
                 **_name(name),

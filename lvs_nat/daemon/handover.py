@@ -38,7 +38,8 @@ def told(text: str) -> tuple[Part, dict[str, Any]]:
 
 
 def spell_paths(paths: Paths) -> dict[str, Any]:
-    return {name: it if isinstance(it, bool) else str(it) for name, it in vars(paths).items()}
+    places = paths._asdict().items()
+    return {name: it if isinstance(it, bool) else str(it) for name, it in places}
 
 
 def parse_paths(words: Mapping[str, Any]) -> Paths:

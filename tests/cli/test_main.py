@@ -228,6 +228,17 @@ def test_a_short_command_loads_nothing_for_a_help_that_nobody_asked_for(word):
     assert (done.stdout, done.stderr) == ("[]\n", "")
 
 
+@pytest.mark.parametrize("word", ["status", "reload", "drain"])
+def test_what_is_only_asked_or_told_of_a_director_is_typed_without_loading_how_it_decides(word):
+    script = f"import sys; from lvs_nat.cli.main import _parser; _parser(['{word}']); "
+    script += (
+        "print(sorted({'inspect', 'lvs_nat.model', 'lvs_nat.core.health'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+
+    assert (done.stdout, done.stderr) == ("[]\n", "")
+
+
 @pytest.mark.parametrize(
     "columns, first", [("40", "usage: lvs-nat [-h] [--version]"), ("", "usage:")]
 )
