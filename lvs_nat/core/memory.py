@@ -115,7 +115,7 @@ def parse(text: str) -> Memory:
                 for path, line, words in data.get("problems", ())
             ),
         )
-    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
+    except (ValueError, LookupError, TypeError, OverflowError, RecursionError) as error:
         raise ValueError(f"not a state file of this version: {error}") from error
 
 
