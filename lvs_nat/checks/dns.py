@@ -8,7 +8,7 @@ from typing import NamedTuple, Union
 
 from lvs_nat.checks import sockets, stream
 from lvs_nat.checks.datagrams import LONGEST, Datagrams, unanswered
-from lvs_nat.checks.kind import Answer, Kind, unknowable
+from lvs_nat.checks.kind import Answer, Kind
 from lvs_nat.core.health import Outcome
 from lvs_nat.core.questions import Dns
 from lvs_nat.core.setup import Target
@@ -163,5 +163,5 @@ KIND = Kind(
     lambda asking, events: asking.proceed(events),
     steps=True,
     overdue=lambda asking: asking.overdue(),
-    reached=unknowable,
+    reached=lambda asking: asking.reached(),
 )

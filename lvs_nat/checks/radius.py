@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from lvs_nat.checks import sockets
 from lvs_nat.checks.datagrams import Datagrams
-from lvs_nat.checks.kind import Answer, Kind, unknowable
+from lvs_nat.checks.kind import Answer, Kind
 from lvs_nat.core.health import Outcome
 from lvs_nat.core.questions import Radius
 from lvs_nat.core.setup import Target
@@ -138,4 +138,11 @@ def judged(plan: Plan, code: int) -> Answer:
     return Answer(Outcome.PASS if passed else Outcome.FAIL, words)
 
 
-KIND = Kind(prepare, start, Datagrams.proceed, True, Datagrams.overdue, unknowable)
+KIND = Kind(
+    prepare,
+    start,
+    Datagrams.proceed,
+    steps=True,
+    overdue=Datagrams.overdue,
+    reached=Datagrams.reached,
+)

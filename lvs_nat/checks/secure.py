@@ -19,6 +19,9 @@ from lvs_nat.core import certificate
 from lvs_nat.core.health import Outcome
 from lvs_nat.core.questions import Tls, Verify
 
+# A file's last change, of its permissions as well, its inode, and its size.
+Mark = tuple[int, int, int]
+Marks = tuple[Mark, ...]
 # Begins what is said inside, or answers at once, by the version and certificate of the server.
 Begin = Callable[[ssl.SSLObject], Union[Dialogue, Answer]]
 
@@ -59,14 +62,16 @@ class Secure:
         """
         if not _files(self.question):
             return
-        # Bad files are not read for every probe, and one that was missing is, once it is back.
         before, self._marks = self._marks, ()
         try:
-            self._marks = _marks(self.question)
-            if self._marks != before:
-                self.context, self.outdated = _context(self.question, self._marks), ""
+            marks = _marks(self.question)
+            if marks != before:
+                self.context, self.outdated = _context(self.question, marks), ""
+            self._marks = marks
         except (OSError, ValueError) as error:
             self.outdated = f"going on with the former files: {error}"
+            if isinstance(error.__cause__, ssl.SSLError):
+                self._marks = marks  # what OpenSSL makes no sense of is not read for every probe
 
 
 class Refusal(NamedTuple):
@@ -81,10 +86,15 @@ def inside(question: Tls, begin: Callable[[], Dialogue]) -> tuple[Callable[[], D
     return partial(Layer, Secure(question), lambda _: begin()), WHOLE_BUDGET
 
 
-def _marks(question: Tls) -> tuple[tuple[int, int], ...]:
-    """Return what tells its files from what they were; raise OSError where one is missing."""
-    found = map(os.stat, _files(question))
-    return tuple((it.st_mtime_ns, it.st_size) for it in found)
+def _marks(question: Tls) -> Marks:
+    """Return what tells its files from what they were; raise ValueError where one is missing."""
+    return tuple(map(_mark, _files(question)))
+
+
+def _mark(path: str) -> Mark:
+    with _telling(path):
+        found = os.stat(path)
+    return found.st_ctime_ns, found.st_ino, found.st_size
 
 
 def _files(question: Tls) -> list[str]:
@@ -92,7 +102,7 @@ def _files(question: Tls) -> list[str]:
 
 
 @lru_cache(maxsize=64)
-def _context(question: Tls, _marks: tuple[tuple[int, int], ...]) -> ssl.SSLContext:
+def _context(question: Tls, _marks: Marks) -> ssl.SSLContext:
     """Return the context of *question*, of its files as they are.
 
     One context serves all servers with the same settings: the system's authorities take
@@ -205,7 +215,7 @@ class Layer:
             return None
         if not self.refusal and why is End.LATE and not self._heard:
             return Answer(Outcome.SILENT, "connected, but no TLS handshake in time")
-        return self._failed(f"{why.value} before the TLS handshake was complete")
+        return self._remarked(self._failed(f"{why.value} before the TLS handshake was complete"))
 
     def _remarked(self, answer: Answer) -> Answer:
         """Return *answer*, with a word about whatever is, or soon will be, too old."""
@@ -260,7 +270,9 @@ class Layer:
         if refusal.code in _DATES + _NAMES:
             question = replace(self.secure.question, verify=Verify.NONE, ca="")
             with suppress(OSError, ValueError):
-                return Again(Layer(Secure(question), self._begin, refusal))
+                secure = Secure(question)
+                secure.outdated = self.secure.outdated
+                return Again(Layer(secure, self._begin, refusal))
         self.refusal = refusal
         return self._failed("")
 

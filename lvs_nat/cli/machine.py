@@ -11,6 +11,8 @@ from lvs_nat.cli.systemd import Systemd
 from lvs_nat.errors import NotPrivileged
 
 
+# No dataclass, nor is any other class that every command needs: to define one takes longer than
+# to ask a director.
 class Machine:
     """Where a command prints, who runs it, what runs services there; the real ones by default."""
 
@@ -24,7 +26,7 @@ class Machine:
         self.out = sys.stdout if out is None else out
         self.err = sys.stderr if err is None else err
         self.uid = os.geteuid() if uid is None else uid
-        self.systemd = systemd or Systemd()
+        self.systemd = Systemd() if systemd is None else systemd
 
     def say(self, text: str) -> None:
         """Print *text*, and the end of its last line if it has none."""

@@ -117,12 +117,14 @@ def main(argv: Sequence[str] | None = None, machine: Machine | None = None) -> i
 
 def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = _Parser(prog="lvs-nat", description=lvs_nat.__doc__)
+    parser.set_defaults(misread=partial(_misread, parser))
     parser.add_argument("--version", action="version", version=f"lvs-nat {lvs_nat.__version__}")
     # prog: argparse would format a usage line to find it.
     commands = parser.add_subparsers(metavar="COMMAND", required=True, prog=parser.prog)
     asked = [word for word in words[:1] if word in COMMANDS]
     if words and not asked and not words[0].startswith("-"):
-        parser.error(f"there is no command {words[0]}{_near(words[0], COMMANDS)}")
+        hint = _near(words[0], COMMANDS) or ": lvs-nat --help has them all"
+        parser.error(f"there is no command {words[0]}{hint}")
     for name in asked or COMMANDS:  # only what runs is imported, or even made
         command = commands.add_parser(
             name,

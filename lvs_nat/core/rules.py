@@ -156,7 +156,10 @@ class _Reading:
         if name is not self._latest:
             self._latest, self._gathered = name, self._drafts.get(name)
         draft = self._gathered
-        return draft is not None and draft.destinations.setdefault(row.endpoint, row) is row
+        if draft is None or row.endpoint in draft.destinations:
+            return False
+        draft.destinations[row.endpoint] = row
+        return True
 
     def _doubt(self, line: Line) -> None:
         if line.command != "-A":

@@ -391,7 +391,7 @@ def test_authorities_are_those_of_the_file_as_it_is_whenever_a_server_is_asked(
     another, believed = Authority(tmp_path), tmp_path / "believed.pem"
     believed.write_text(another.text)
     broken = f"; going on with the former files: ca = {believed}: no certificate or crl found"
-    missing = f"; going on with the former files: [Errno 2] No such file or directory: '{believed}'"
+    missing = f"; going on with the former files: {believed}: No such file or directory"
     with serving(inside(authority.server(certificate))) as endpoint:
         question = trusting(authority, ca=str(believed))
         prepared = tls.prepare(Target(endpoint, Check(question)))
@@ -426,6 +426,9 @@ def test_bad_files_are_read_once_not_for_every_probe(authority, tmp_path):
 
     assert tls.secure._context.cache_info().misses == before
     assert "no certificate or crl found" in secure.outdated
+    believed.chmod(0o640)  # who has mended no more than the permissions has changed it, too
+    secure.renew()
+    assert tls.secure._context.cache_info().misses == before + 1
 
 
 @versions

@@ -190,7 +190,17 @@ def test_a_command_line_that_is_none_of_ours_is_an_error_of_2(words, told):
     "words, said, usage",
     [
         ("sttus", "there is no command sttus: did you mean status?", "lvs-nat ["),
-        ("frobnicate", "there is no command frobnicate", "lvs-nat ["),
+        (
+            "frobnicate",
+            "there is no command frobnicate: lvs-nat --help has them all",
+            "lvs-nat [",
+        ),
+        (
+            "--vresion status",
+            "lvs-nat has no option --vresion: did you mean --version?",
+            "lvs-nat [",
+        ),
+        ("--frobnicate status", "lvs-nat has no option --frobnicate", "lvs-nat ["),
         ("status --josn", "has no option --josn: did you mean --json?", "lvs-nat status ["),
         (
             "drain --timeot 5 a:80",
