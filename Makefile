@@ -9,7 +9,7 @@ PYTEST := $(RUN) -m pytest
 # Downloads stay in this folder too.
 export PIP_CACHE_DIR ?= $(CURDIR)/.cache/pip
 
-.PHONY: help demo test kernel judges lint unit soak fuzz test-pythons bench rpm rpmlint boot clean
+.PHONY: help demo test kernel judges lint unit soak day fuzz test-pythons bench rpm rpmlint boot clean
 .DEFAULT_GOAL := help
 
 help:
@@ -17,6 +17,7 @@ help:
 	@echo 'make test          everything: style, types, and all tests, on a real IPVS kernel'
 	@echo 'make unit          the tests that need no kernel, in seconds'
 	@echo 'make soak          half an hour of random faults; make soak SEED=n does those of an earlier one'
+	@echo 'make day           a whole day on a kernel whose clock jumps, which is made first, for some 10 minutes'
 	@echo 'make fuzz          hostile input for everything that reads, for some minutes'
 	@echo 'make lint          style and types'
 	@echo 'make test-pythons  the unit tests on every Python 3.9 to 3.13 that is here'
@@ -44,6 +45,10 @@ unit: $(READY)
 
 soak: kernel
 	@$(RUN) -m lvs_nat.lab -t 7200 -- $(RUN) -m tests.lab.soak $(if $(SEED),--seed $(SEED))
+
+# It is made for as long as it takes; the limit is for the day.
+day: $(READY)
+	@$(RUN) -m lvs_nat.lab --time-travel -t 7200 -- $(RUN) -m tests.lab.long_day $(if $(SEED),--seed $(SEED))
 
 fuzz: $(READY)
 	$(PYTEST) -m fuzz --hypothesis-profile=fuzz --hypothesis-show-statistics

@@ -24,6 +24,8 @@ def main() -> int:
     add("-w", dest="writable", action="append", default=[], type=Path, metavar="DIR",
         help="let the command write here for good; may be repeated")  # fmt: skip
     add("-i", dest="terminal", action="store_true", help="join the terminal: keys and colours")
+    add("--time-travel", action="store_true",
+        help="its clock jumps where all wait (it is made once, in 10 minutes)")  # fmt: skip
     add("command", nargs="+", metavar="COMMAND", help="after --")
     arguments = parser.parse_args()
     for number in (signal.SIGTERM, signal.SIGHUP):

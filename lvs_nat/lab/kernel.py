@@ -14,7 +14,7 @@ from enum import Enum
 from pathlib import Path
 
 from lvs_nat.errors import UsageError
-from lvs_nat.lab import native, packages, uml
+from lvs_nat.lab import native, packages, timetravel, uml
 from lvs_nat.lab.orders import Orders
 
 INSIDE = "LVS_NAT_LAB"  # set for the command, to the kind of kernel it has
@@ -25,6 +25,9 @@ class Kind(Enum):
 
     NATIVE = "native"
     UML = "uml"
+
+
+PROGRAMS = {Kind.NATIVE: packages.PROGRAMS, Kind.UML: packages.GUEST_PROGRAMS}
 
 
 def run(
@@ -38,6 +41,7 @@ def run(
     stdout: int = 1,
     stderr: int = 2,
     terminal: bool = False,
+    time_travel: bool = False,
 ) -> int:
     """Run *command* as root on a kernel with IPVS; return its exit status.
 
@@ -47,7 +51,8 @@ def run(
 
     Returns 124 if it ran longer than *timeout* seconds, 125 if its kernel died (the console is
     then on *stderr*), 128 + n if signal n ended it.  *memory* is for user-mode Linux.
-    LVS_NAT_LAB_KERNEL=native or uml in *env* (default: ours) takes that kernel.
+    LVS_NAT_LAB_KERNEL=native or uml in *env* (default: ours) takes that kernel.  *time_travel*
+    takes user-mode Linux whose clock jumps where all wait; *timeout* is by our own clock.
 
     Raises NotInstalled if this machine can give no such kernel.
     """
@@ -56,11 +61,10 @@ def run(
     for folder in folders:
         if not folder.is_dir():
             raise UsageError(f"{folder} is not a directory, so it cannot be written in the lab")
-    kind = choose(environ)
-    if kind is Kind.UML:
-        tools = packages.gather(packages.GUEST_PROGRAMS, environ)
-    else:
-        tools = packages.gather(packages.PROGRAMS, environ)
+    if time_travel and terminal:
+        raise UsageError("a clock that jumps where all wait cannot wait for somebody at a terminal")
+    kind = Kind.UML if time_travel else choose(environ)
+    tools = packages.gather(PROGRAMS[kind], environ)
     environ[INSIDE] = kind.value
     environ["PATH"] = ":".join(filter(None, [environ.get("PATH"), packages.SEARCH]))
     orders = Orders(
@@ -72,7 +76,10 @@ def run(
         stderr=stderr,
         terminal=terminal,
     )
-    return uml.run(orders, tools) if kind is Kind.UML else native.run(orders, tools)
+    if kind is Kind.NATIVE:
+        return native.run(orders, tools)
+    linux = timetravel.linux(environ) if time_travel else uml.packaged(tools)
+    return uml.run(orders, tools, linux)
 
 
 def choose(environ: Mapping[str, str]) -> Kind:

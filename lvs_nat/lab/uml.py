@@ -14,6 +14,7 @@ import time
 import tty
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -34,19 +35,36 @@ class Output(Protocol):
         """Pass on what there is, having waited for it *seconds* at most."""
 
 
-def run(orders: Orders, tools: Tools) -> int:
-    """Boot a guest for *orders*; return as kernel.run does."""
+@dataclass(frozen=True)
+class Linux:
+    """A kernel for guests: its *program*, the folder of its *modules* unless they are built in.
+
+    *words* of its own are for its command line.
+    """
+
+    program: Path
+    modules: Path | None = None
+    words: tuple[str, ...] = ()
+
+
+def packaged(tools: Tools) -> Linux:
+    """Return the kernel of the package user-mode-linux."""
+    return Linux(tools.path("linux.uml"), tools.folder(MODULES))
+
+
+def run(orders: Orders, tools: Tools, linux: Linux) -> int:
+    """Boot a guest with *linux* for *orders*; return as kernel.run does."""
     with ExitStack() as stack:
         place = Path(tempfile.mkdtemp(prefix="lvs-nat-lab.", dir=_temporary()))
         keeper = stack.enter_context(kept(place))
-        _write(orders, tools, place)
+        _write(orders, tools, linux, place)
         output: Output
         if orders.terminal:
             terminal = stack.enter_context(Terminal.opened())
-            guest = _boot(orders, tools, place, (terminal.guest,))
+            guest = _boot(orders, linux, place, (terminal.guest,))
             output = terminal
         else:
-            guest = _boot(orders, tools, place, ())
+            guest = _boot(orders, linux, place, ())
             output = Files(place, orders)
         keeper(guest)
         late = not _watch(guest, output, time.monotonic() + orders.timeout)
@@ -86,10 +104,10 @@ def _complain(orders: Orders, text: str) -> None:
     _write_all(orders.stderr, f"lab: {text}\n".encode())
 
 
-def _write(orders: Orders, tools: Tools, place: Path) -> None:
+def _write(orders: Orders, tools: Tools, linux: Linux, place: Path) -> None:
     settings = {
         "BUSYBOX": tools.path("busybox"),
-        "MODULES": tools.folder(MODULES),
+        "MODULES": linux.modules or "",
         "PACKAGES": tools.tree or "",
         "TERMINAL": "yes" if orders.terminal else "",
     }
@@ -109,7 +127,7 @@ LIMITS = 'ulimit -c 0; ulimit -S -n "$(ulimit -H -n)"; exec "$@"'
 
 
 def _boot(
-    orders: Orders, tools: Tools, place: Path, descriptors: tuple[int, ...]
+    orders: Orders, linux: Linux, place: Path, descriptors: tuple[int, ...]
 ) -> subprocess.Popen[bytes]:
     arguments = [
         f"mem={orders.memory}",
@@ -119,11 +137,11 @@ def _boot(
         f"rootfstype=hostfs rootflags=/ ro init={place}/init LAB={place}",
         "con=null ssl=null con0=null,fd:1",
         *(f"con1=fd:{descriptor}" for descriptor in descriptors),
+        *linux.words,
     ]
-    linux = str(tools.path("linux.uml"))
     with (place / "console").open("wb") as console:
         return subprocess.Popen(
-            ["sh", "-c", LIMITS, "sh", linux, *" ".join(arguments).split()],
+            ["sh", "-c", LIMITS, "sh", str(linux.program), *" ".join(arguments).split()],
             stdin=subprocess.DEVNULL,
             stdout=console,
             stderr=console,
