@@ -121,12 +121,15 @@ class Names:
     def _look_up(self, host: str) -> IPv4Address | _Nothing:
         patient = self._whole[True] > 0 and host not in self._known
         until = time.monotonic() + self._left[patient]
-        found = None
+        found: Found | None = None
         while (left := until - time.monotonic()) > 0:
-            found = self._ask(host, left, patient)
-            if found is None or not (patient and found.passing):
+            answer = self._ask(host, left, patient)
+            if answer is None:
+                break  # what was said once is a better reason than that time is up
+            found = answer
+            if not (patient and answer.passing):
                 break
-            self._say_once(host, found.why, patient)
+            self._say_once(host, answer.why, patient)
             time.sleep(max(0.0, min(PAUSE, until - time.monotonic())))
         self._left[patient] = max(0.0, until - time.monotonic())
         return self._judge(host, found, self._whole[patient])

@@ -142,6 +142,20 @@ def test_a_resolver_that_cannot_say_yet_is_asked_again_where_there_is_patience(t
     assert 2 * PAUSE <= time.monotonic() - began < 20.0
 
 
+def test_what_a_resolver_has_said_is_the_reason_if_it_says_no_more_in_time(tmp_path):
+    asked = tmp_path / "asked"
+
+    def once(host):
+        if asked.exists():
+            time.sleep(60)
+        asked.touch()
+        return known("later")
+
+    names = Names(resolve=once, patience=PAUSE + 1.0)
+
+    assert complaint(names, "lvs01").startswith(f"lvs01 has no IPv4 address ({LATER[1]})")
+
+
 @pytest.mark.parametrize("host", ["gone", "later"])
 def test_no_resolver_is_waited_for_in_vain(host):
     """What it is sure of holds; what it may say later matters only without another address."""
