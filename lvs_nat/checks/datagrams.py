@@ -7,8 +7,9 @@ from collections.abc import Callable
 from typing import Any
 
 from lvs_nat.checks import sockets
-from lvs_nat.checks.kind import Answer, judge
+from lvs_nat.checks.kind import Answer, Kind, judge
 from lvs_nat.core.health import Outcome
+from lvs_nat.core.setup import Target
 
 LONGEST = 65535  # no datagram is longer
 
@@ -61,6 +62,12 @@ class Datagrams:
     def overdue(self) -> Answer | None:
         """Return what silence means, or what is to be said of answers that were none."""
         return unanswered(self._strange) if self._strange else self._silence
+
+
+def kind(prepare: Callable[[Target], Any], start: Callable[[Any], Any]) -> Kind:
+    """Return the kind of check whose *start* sends the datagram that *prepare* makes ready."""
+    said = Datagrams.overdue, Datagrams.reached
+    return Kind(prepare, start, Datagrams.proceed, True, *said)
 
 
 def unanswered(what: str) -> Answer:

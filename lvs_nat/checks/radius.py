@@ -11,8 +11,8 @@ from hashlib import md5
 from typing import NamedTuple
 
 from lvs_nat.checks import sockets
-from lvs_nat.checks.datagrams import Datagrams
-from lvs_nat.checks.kind import Answer, Kind
+from lvs_nat.checks.datagrams import Datagrams, kind
+from lvs_nat.checks.kind import Answer
 from lvs_nat.core.health import Outcome
 from lvs_nat.core.questions import Radius
 from lvs_nat.core.setup import Target
@@ -138,11 +138,4 @@ def judged(plan: Plan, code: int) -> Answer:
     return Answer(Outcome.PASS if passed else Outcome.FAIL, words)
 
 
-KIND = Kind(
-    prepare,
-    start,
-    Datagrams.proceed,
-    steps=True,
-    overdue=Datagrams.overdue,
-    reached=Datagrams.reached,
-)
+KIND = kind(prepare, start)

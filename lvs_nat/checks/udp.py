@@ -6,8 +6,8 @@ from functools import partial
 from typing import NamedTuple
 
 from lvs_nat.checks import sockets
-from lvs_nat.checks.datagrams import Datagrams
-from lvs_nat.checks.kind import Answer, Kind, shown
+from lvs_nat.checks.datagrams import Datagrams, kind
+from lvs_nat.checks.kind import Answer, shown
 from lvs_nat.core.health import Outcome
 from lvs_nat.core.questions import Udp
 from lvs_nat.core.setup import Target
@@ -56,11 +56,4 @@ def judged(question: Udp, answer: bytes) -> Answer:
     return Answer(Outcome.PASS, size)
 
 
-KIND = Kind(
-    prepare,
-    start,
-    Datagrams.proceed,
-    steps=True,
-    overdue=Datagrams.overdue,
-    reached=Datagrams.reached,
-)
+KIND = kind(prepare, start)
