@@ -34,8 +34,9 @@ LATE = 1.5  # seconds by which a drain may end too late: it is seen by looking
 REQUESTS = 100
 WHO = ("director", "spawner", "prober")
 # Hours until a process has all the memory that it needs: all has been done some times by then,
-# and in a director Python has remade its table of interned strings once, larger by 2 MB, after
-# eight hours (pathlib enters every part of a path, and all go again).  What comes later is a page
+# and a director has taken 2 MB at once, which it does once in some eight hours after a start.
+# (pathlib interns every part of a path, and a table of strings that is remade larger takes such a
+# step; it was not traced to that in a director.)  What comes later is a page
 # now and then, up to 12 kB an hour with twelve events in each, or one step; a leak goes on.
 WARM = {"director": 9, "spawner": 2, "prober": 6}
 LEAST = 8  # hours after those that are needed to judge
