@@ -28,6 +28,7 @@ class Notes:
         self._path = path
         self._boot = files.boot_id()
         self._written: object = None
+        self._about = ""
 
     def read(self) -> Memory | None:
         """Return what the last director of this boot left."""
@@ -38,7 +39,10 @@ class Notes:
         except (ConfigError, ValueError, OSError) as error:
             log.warning("starting without what the last director knew: %s: %s", self._path, error)
             return None
-        return found if found.boot == self._boot else None
+        if found.boot != self._boot:
+            return None
+        self._about = found.saved
+        return found
 
     def cluster(
         self,
@@ -108,6 +112,10 @@ class Notes:
         except OSError as error:
             log.error("cannot write %s: %s; a crash now would forget this", self._path, error)
 
+    def about(self, saved: Saved) -> bool:
+        """Whether a crash would go on with what was written last, given these files."""
+        return self._about == saved.digest
+
     def hand_over(self, director: Director, saved: Saved, began: float) -> None:
         """Write down all of it, for a successor at once; raise OSError where that cannot be."""
         self._put(director, saved, began, clean=False)
@@ -131,3 +139,4 @@ class Notes:
             ramps={(str(it.service), str(it.endpoint)): at for it, at in ramps.items()},
         )
         files.write_atomic(self._path, memory.spell(noted), mode=0o600)
+        self._about = saved.digest

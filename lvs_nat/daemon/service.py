@@ -261,7 +261,7 @@ class Service:
             {"status": telling.report},
             {
                 "running": self._running, "diff": telling.diff, "judge": loading.judge,
-                "reload": self._reload, "wish": wishing.wish, "weigh": wishing.weigh,
+                "reload": self._reload, "wish": wishing.wish, "weigh": self._weigh,
                 "connections": wishing.connections,
             },
             {
@@ -275,6 +275,11 @@ class Service:
         self._look()  # an edit made a moment ago is what `save` is asked to save
         return self._telling.running(request)
 
+    def _weigh(self, request: dict[str, Any]) -> dict[str, Any]:
+        answer = self._wishing.weigh(request)
+        self._remember()  # what was answered outlives a crash
+        return answer
+
     def _reload(self, _: dict[str, Any]) -> dict[str, Any]:
         """Read all files and go over to them; raise ConfigError and change nothing if bad."""
         notify.reloading()
@@ -283,6 +288,8 @@ class Service:
             with undisturbed():
                 self._director.reload(*self._loading.load())
                 self._ask()
+            if self._notes.about(self._loading.saved):  # with edits that are dropped now
+                self._remember()
             self._host.set()  # last: a setting that the kernel refuses must not leave half of it
         finally:
             self._feed_watchdog()

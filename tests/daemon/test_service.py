@@ -346,6 +346,32 @@ def test_a_crash_after_which_the_file_was_edited_starts_from_the_file(stage):
     assert stage.table == heavier.services
 
 
+def test_a_weight_outlives_a_crash_from_the_moment_its_command_was_answered(stage):
+    def weigh():
+        stage.remembered(WEB)
+        ask(stage.paths.socket, "weigh", server=str(RS2.endpoint), weight=14)
+        return stage.paths.memory.read_bytes()
+
+    stage.paths.memory.write_bytes(stage.play(weigh)[0])
+    stage.play()
+
+    assert stage.table == rules(service(VIP, RS1, real("192.168.122.20:80", 14))).services
+
+
+def test_edits_that_a_reload_has_dropped_do_not_return_with_a_crash(stage):
+    def reload():
+        stage.kernel.apply([SetService(WRR)])
+        stage.ask("running")
+        stage.remembered(EDITED)
+        stage.ask("reload")
+        return stage.paths.memory.read_bytes()
+
+    stage.paths.memory.write_bytes(stage.play(reload)[0])
+    stage.play()
+
+    assert stage.table == WEB.services
+
+
 @pytest.mark.parametrize("text", ["", "nonsense", "{}", "[" * 100_000])
 def test_a_state_file_that_is_none_is_said_and_done_without(stage, text, caplog):
     stage.paths.memory.write_text(text)
