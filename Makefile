@@ -6,6 +6,8 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
 PYTEST := $(RUN) -m pytest
+# Of the tests that need no kernel; half of their time they wait.
+WORKERS ?= 3
 # Downloads stay in this folder too.
 export PIP_CACHE_DIR ?= $(CURDIR)/.cache/pip
 
@@ -41,7 +43,7 @@ judges: $(READY)
 	@$(RUN) -m tests.judges
 
 unit: $(READY)
-	$(PYTEST) -m 'not kernel and not lab and not servers'
+	$(PYTEST) -n $(WORKERS) -m 'not kernel and not lab and not servers'
 
 soak: kernel
 	@$(RUN) -m lvs_nat.lab -t 7200 -- $(RUN) -m tests.lab.soak $(if $(SEED),--seed $(SEED))

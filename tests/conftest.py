@@ -44,6 +44,8 @@ def pytest_configure(config):
     config.addinivalue_line("markers", "outside: a test of the lab that runs on this machine")
     config.addinivalue_line("markers", "limit(seconds): how long it may run, instead of 120 s")
     config.pluginmanager.register(Limits())
+    if config.getoption("numprocesses", None) and "not lab" not in config.option.markexpr:
+        raise pytest.UsageError("-n is for tests without a guest: -m 'not kernel and not lab'")
     if os.environ.get(REPORTS):
         config.pluginmanager.register(Reporter(config, Path(os.environ[REPORTS])))
     elif not kernel.inside():
