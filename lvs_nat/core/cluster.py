@@ -9,7 +9,7 @@ from typing import NamedTuple, TypeVar
 
 from lvs_nat.core.health import SERVING, Health, State, joined
 from lvs_nat.core.leaving import Departure, leave
-from lvs_nat.core.pool import Choice, Stand, Wish, begun, choose, serves, share
+from lvs_nat.core.pool import Choice, Stand, Wish, choose, serves, share
 from lvs_nat.core.setup import OnStart, Setup, Target
 from lvs_nat.core.targets import Asker, Here, asked_alike
 from lvs_nat.core.wishes import Wanted, Wishes, lasting, wanted
@@ -115,42 +115,6 @@ class Cluster:
         nothing = replace(self, here=here, rules=Ruleset())  # all are to be asked from there
         return nothing.reloaded(self.rules, self.setup)
 
-    def recalling(self, known: Mapping[Target, Health], rows: Table) -> Cluster:
-        """Return the cluster with the health that the last director knew.
-
-        It left *rows* in the kernel.  A server that it knew to serve must be among them, or
-        it has to pass first like any other: nobody knows what has happened to it since.
-        """
-        held = {who for key, all_ in self.members.items() if _row(rows, key) for who in all_}
-        recalled = {
-            who: known[who]
-            for who in self.healths
-            if who in known and (who in held or not known[who].serving)
-        }
-        return replace(self, healths={**self.healths, **recalled})
-
-    def presuming(self, rows: Table, now: float) -> Cluster:
-        """Take *rows*, as the kernel holds them, for serving until a verdict says otherwise.
-
-        A row of weight 0 that should have more is left as it is until its server has passed.
-        Only servers of which nothing is known yet are touched.
-        """
-        if all(it.state in SERVING for it in self.healths.values()):
-            return self
-        healths, departures = dict(self.healths), dict(self.departures)
-        for key, all_ in self.members.items():
-            present = _row(rows, key) if all_ else None
-            if present is None:
-                continue
-            well = bool(present.weight or not self.meant(key).weight)
-            for who in all_:
-                if healths[who].state is State.NEW:
-                    healths[who] = Health(State.UP if well else State.DOWN, since=now)
-            serving = all(healths[who].serving for who in all_)
-            if not serving and key not in departures:
-                departures[key] = Departure(now)
-        return replace(self, healths=healths, departures=departures)
-
     def meant(self, key: Row) -> Destination:
         return self.rules.services[key.service].destinations[key.endpoint]
 
@@ -163,20 +127,6 @@ class Cluster:
                 if any(serves(self.stand(Row(key.service, it), now)) for it in others):
                     ramps[key] = now
         return replace(self, ramps=ramps) if ramps != self.ramps else self
-
-    def resuming(self, ramps: Mapping[tuple[str, str], float], rows: Table, now: float) -> Cluster:
-        """Return the cluster with the slow returns that the last director has not finished.
-
-        They go on from the weights that it left in *rows*, however long nobody was there.
-        """
-        resumed = {}
-        for key in self.members if ramps else ():
-            since, row = ramps.get((str(key.service), str(key.endpoint))), _row(rows, key)
-            slow_start = self.setup.service(key.service).slow_start
-            if since is not None and row and slow_start:
-                least = begun(row.weight, self.meant(key).weight, slow_start, now)
-                resumed[key] = min(now, max(since, least))
-        return replace(self, ramps={**self.ramps, **resumed})
 
     def wished(self, wishes: Wishes, now: float) -> Cluster:
         """Return the cluster with other wishes of the operator; who is let in comes slowly."""
@@ -337,8 +287,3 @@ def _all_well(healths: Iterable[Health]) -> bool:
 
 def _of(kept: Mapping[Row, Kept], members: Mapping[Row, object]) -> Mapping[Row, Kept]:
     return {key: value for key, value in kept.items() if key in members}
-
-
-def _row(rows: Table, key: Row) -> Destination | None:
-    service = rows.get(key.service)
-    return service.destinations.get(key.endpoint) if service else None

@@ -130,10 +130,10 @@ def _suspecting(cluster: Cluster, now: float) -> Cluster:
     The first answer ends the suspicion, be it a refusal.
     """
     asked = {who: cluster.healths[who] for who in cluster.healths if not who.path}
-    silent = [it for it in asked.values() if it.last and it.last.outcome in UNHEARD]
-    if len(silent) < len(asked) or any(it.serving for it in asked.values()):
+    told = [it.last.outcome for it in asked.values() if it.last]
+    if any(it.serving for it in asked.values()) or not UNHEARD.issuperset(told):
         return _trusting(cluster, now) if cluster.suspected is not None else cluster
-    if cluster.suspected is not None:
+    if cluster.suspected is not None or len(told) < len(asked):
         return cluster
     window = 2 * max(who.check.interval + who.check.timeout for who in asked)
     fell = {

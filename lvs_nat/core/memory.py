@@ -5,14 +5,19 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from lvs_nat.core import plain
 from lvs_nat.core.health import Health, Outcome, State, Verdict, Weight
+from lvs_nat.core.leaving import Departure
 from lvs_nat.core.setup import Check, Target
 from lvs_nat.errors import Problem
+from lvs_nat.model import Endpoint, ServiceName
 
 FORMAT = 2
+
+Named = TypeVar("Named", bound="tuple[ServiceName, Endpoint]")
+Kept = TypeVar("Kept")
 
 
 @dataclass(frozen=True)
@@ -24,7 +29,8 @@ class Memory:
     the rules that ran, which are rules with the edits adopted since; settings is the text of
     lvs-nat.conf.  Where they differ from what the files hold now, these are what ran; problems
     are those of a later look at the files.  ramps says since when a real server was coming back
-    slowly, by the names of its row.
+    slowly, departures how far one had come with leaving, both by the names of its row; lost
+    which services had too few servers; suspected since when the director suspected itself.
     """
 
     boot: str
@@ -37,6 +43,9 @@ class Memory:
     healths: Mapping[tuple[str, str], Health] = field(default_factory=dict)
     ramps: Mapping[tuple[str, str], float] = field(default_factory=dict)
     problems: tuple[Problem, ...] = ()
+    departures: Mapping[tuple[str, str], Departure] = field(default_factory=dict)
+    lost: frozenset[str] = frozenset()
+    suspected: float | None = None
 
     def health(self, target: Target) -> Health | None:
         """Return what was known of *target*, for a director that comes after a while.
@@ -70,6 +79,11 @@ def known(healths: Mapping[Target, Health]) -> dict[tuple[str, str], Health]:
     }
 
 
+def named(of_rows: Mapping[Named, Kept]) -> dict[tuple[str, str], Kept]:
+    """Return what is kept *of rows* as a memory has it: by their names."""
+    return {(str(service), str(endpoint)): it for (service, endpoint), it in of_rows.items()}
+
+
 def spell(memory: Memory) -> str:
     """Return the text of the state file."""
     return json.dumps(
@@ -85,6 +99,9 @@ def spell(memory: Memory) -> str:
             "problems": [[it.path, it.line, it.message] for it in memory.problems],
             "healths": [[*key, *_spell(health)] for key, health in memory.healths.items()],
             "ramps": [[*key, since] for key, since in memory.ramps.items()],
+            "departures": [[*key, *moments(it)] for key, it in memory.departures.items()],
+            "lost": sorted(memory.lost),
+            "suspected": memory.suspected,
         }
     )
 
@@ -114,9 +131,26 @@ def parse(text: str) -> Memory:
                 Problem(str(path), int(line), str(words))
                 for path, line, words in data.get("problems", ())
             ),
+            departures={
+                (str(name), str(it)): _departure(*rest)
+                for name, it, *rest in data.get("departures", ())
+            },
+            lost=frozenset(map(str, data.get("lost", ()))),
+            suspected=None if data.get("suspected") is None else float(data["suspected"]),
         )
     except (ValueError, LookupError, TypeError, OverflowError, RecursionError) as error:
         raise ValueError(f"not a state file of this version: {error}") from error
+
+
+def moments(departure: Departure) -> tuple[Any, ...]:
+    """Return what a memory has of *departure*: all but what every look at the kernel changes."""
+    it = departure
+    return it.since, it.removed, it.way, it.flowing, it.refused, it.excused
+
+
+def _departure(since: Any, *flags: Any) -> Departure:
+    removed, way, flowing, refused, excused = map(bool, flags)
+    return Departure(float(since), None, None, removed, way, flowing, refused, excused)
 
 
 def _spell(health: Health) -> tuple[Any, ...]:

@@ -23,6 +23,7 @@ from lvs_nat.core.plan import (
     subject,
 )
 from lvs_nat.core.quarrels import Edit, Quarrels
+from lvs_nat.core.resuming import presumed
 from lvs_nat.core.setup import Drift, Own, Setup, Target
 from lvs_nat.core.spelling import spell_operation
 from lvs_nat.core.suspicion import Flows, flows
@@ -141,8 +142,8 @@ class Director:
         self._ended |= self.cluster.rules.daemons.keys()
         self._dropped |= self.cluster.rules.services.keys()
         self._dropped -= rules.services.keys()
-        self.cluster = self.cluster.reloaded(rules, setup)
-        self.cluster = self.cluster.presuming(self.actual.services, self._clock())
+        reloaded = self.cluster.reloaded(rules, setup)
+        self.cluster = presumed(reloaded, self.actual.services, self._clock())
         self.meant = rules
         self._expected = None
 
@@ -153,7 +154,7 @@ class Director:
         """
         moved = self.cluster.moved(here)
         if moved is not self.cluster:
-            self.cluster = moved.presuming(self.actual.services, self._clock())
+            self.cluster = presumed(moved, self.actual.services, self._clock())
 
     def wish(self, wishes: Wishes) -> None:
         """Do what the operator wants from now on."""
@@ -271,8 +272,7 @@ class Director:
         if policy is Drift.REPAIR:
             return
         rules = adopt(rules, expected, done)
-        self.cluster = self.cluster.reloaded(rules, setup)
-        self.cluster = self.cluster.presuming(self.actual.services, now)
+        self.cluster = presumed(self.cluster.reloaded(rules, setup), self.actual.services, now)
         if policy is Drift.ADOPT:
             self.meant = rules
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+import time
 from pathlib import Path
 
 from lvs_nat.core import memory, rules
 from lvs_nat.core.cluster import Cluster
 from lvs_nat.core.drift import changes
 from lvs_nat.core.memory import Memory
+from lvs_nat.core.resuming import presumed, resumed
 from lvs_nat.core.spelling import spell, spell_operation
 from lvs_nat.core.targets import Here
 from lvs_nat.daemon.director import Director
@@ -20,6 +22,11 @@ from lvs_nat.system import files
 
 log = logging.getLogger(__name__)
 
+# News waits so long for more of it: writing takes no more than a twentieth of a processor, or
+# where it takes long, what half a second allows.
+SHARE = 20
+LONGEST = 0.5
+
 
 class Notes:
     """The state file at *path*.  A file that cannot be used is said and done without."""
@@ -29,6 +36,8 @@ class Notes:
         self._boot = files.boot_id()
         self._written: object = None
         self._about = ""
+        self._took = 0.0
+        self._meant: Ruleset | None = None
 
     def read(self) -> Memory | None:
         """Return what the last director of this boot left."""
@@ -60,16 +69,14 @@ class Notes:
         left: nothing of it is in doubt.
         """
         running = saved.rules
-        if found and not found.clean and found.saved == saved.digest:
+        if found and not found.clean and self._means(found, saved):
             running = self.rules(found) or running
             for operation in changes(saved.rules, running):
                 log.warning("going on with the unsaved ipvsadm %s", spell_operation(operation))
         cluster = Cluster.of(running, saved.setup, {}, here)
         if found:
-            recall = found.health_now if at_once else found.health
-            known = {who: was for who in cluster.healths if (was := recall(who))}
-            cluster = cluster.recalling(known, rows).resuming(found.ramps, rows, now)
-        return cluster.presuming(rows, now)
+            cluster = resumed(cluster, found, rows, now, at_once=at_once)
+        return presumed(cluster, rows, now)
 
     def left_by_a_crash(self) -> Saved | None:
         """Return the files as the last director had read them, if it has crashed."""
@@ -82,10 +89,17 @@ class Notes:
             log.warning("what ran cannot be read: %s", error)
             return None
 
+    def _means(self, found: Memory, saved: Saved) -> bool:
+        """Whether the rule file means what it did when *found* was written."""
+        return found.saved == saved.digest or self._rules(found.rules) == saved.rules
+
     def rules(self, found: Memory) -> Ruleset | None:
-        """Return the rules that ran when *found* was written."""
+        """Return the rules that ran when *found* was written; None, and a word, if they are bad."""
+        return self._rules(found.running)
+
+    def _rules(self, text: str) -> Ruleset | None:
         try:
-            return rules.parse(found.running, str(self._path)).ruleset
+            return rules.parse(text, str(self._path)).ruleset
         except ConfigError as error:
             log.warning("returning to the saved rules: %s", error)
             return None
@@ -101,16 +115,30 @@ class Notes:
         # To see that nothing is new takes a tenth of the time of spelling thousands of rows.
         cluster = director.cluster
         healths = cluster.healths.values()
-        moments = [(health.state, health.since, health.falls) for health in healths]
-        news = (director.meant, cluster.members, saved, clean, moments, cluster.ramps)
+        moments = [(it.state, it.since, it.falls, it.weight) for it in healths]
+        leaving = {key: memory.moments(it) for key, it in cluster.departures.items()}
+        doubts = (leaving, cluster.lost, cluster.suspected)
+        news = (director.meant, cluster.members, saved, clean, moments, cluster.ramps, doubts)
+        self._meant = director.meant
         if news == self._written:
             return
+        asked = time.monotonic()
         try:
             with undisturbed():
                 self._put(director, saved, began, clean)
             self._written = news
         except OSError as error:
             log.error("cannot write %s: %s; a crash now would forget this", self._path, error)
+        self._took = time.monotonic() - asked
+
+    @property
+    def pause(self) -> float:
+        """How long news may wait to be written down, in seconds."""
+        return min(LONGEST, SHARE * self._took)
+
+    def has(self, meant: Ruleset) -> bool:
+        """Whether these rules, and not only equal ones, were written down, or could not be."""
+        return meant is self._meant
 
     def about(self, saved: Saved) -> bool:
         """Whether a crash would go on with what was written last, given these files."""
@@ -118,6 +146,7 @@ class Notes:
 
     def hand_over(self, director: Director, saved: Saved, began: float) -> None:
         """Write down all of it, for a successor at once; raise OSError where that cannot be."""
+        self._written = None  # whoever goes on here after all has to write it down himself
         self._put(director, saved, began, clean=False)
 
     def forget(self) -> None:
@@ -125,7 +154,7 @@ class Notes:
         self._path.unlink(missing_ok=True)
 
     def _put(self, director: Director, saved: Saved, began: float, clean: bool) -> None:
-        running, ramps = spell(director.meant), director.cluster.ramps
+        running, cluster = spell(director.meant), director.cluster
         noted = Memory(
             boot=self._boot,
             clean=clean,
@@ -135,8 +164,11 @@ class Notes:
             running=running,
             settings=saved.settings,
             problems=saved.problems,
-            healths=memory.known(director.cluster.healths),
-            ramps={(str(it.service), str(it.endpoint)): at for it, at in ramps.items()},
+            healths=memory.known(cluster.healths),
+            ramps=memory.named(cluster.ramps),
+            departures=memory.named(cluster.departures),
+            lost=frozenset(map(str, cluster.lost)),
+            suspected=cluster.suspected,
         )
         files.write_atomic(self._path, memory.spell(noted), mode=0o600)
         self._about = saved.digest

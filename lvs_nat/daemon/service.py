@@ -237,7 +237,9 @@ class Service:
             if self._said != (status := self._telling.line()):
                 notify.status(status)
                 self._said = status
-            self._loop.once("remember", 0.5, self._remember)
+            self._loop.once("remember", self._notes.pause, self._remember)
+            if not self._notes.has(self._director.meant):  # an edit, which was said to be kept
+                self._remember()
 
     def _remember(self, *, clean: bool = False) -> None:
         self._notes.write(self._director, self._loading.saved, self._began, clean=clean)

@@ -1,4 +1,3 @@
-from dataclasses import replace
 from ipaddress import ip_interface
 
 import pytest
@@ -7,6 +6,7 @@ from lvs_nat.core.cluster import Cluster, Row
 from lvs_nat.core.health import Health, Outcome, State, Verdict, Weight
 from lvs_nat.core.judging import NO_WAY, judged
 from lvs_nat.core.questions import Agent, Connect, Nothing
+from lvs_nat.core.resuming import presumed
 from lvs_nat.core.setup import Check, OnStart, ServiceSetup, Setup, Target
 from lvs_nat.core.targets import Here
 from lvs_nat.model import Counters
@@ -71,22 +71,6 @@ def test_a_quiesced_server_is_removed_once_it_sends_nothing_more():
     assert rows(cluster.watched(silent, 4.0)) == (RS2,)
 
 
-def test_what_the_kernel_holds_goes_on_serving_until_a_verdict_says_otherwise():
-    cluster = Cluster.of(WEB, SETUP, {}).presuming(WEB.services, 0.0)
-
-    assert rows(cluster) == (RS1, RS2)
-    assert rows(heard(cluster, rs1="x")) == (RS1, RS2)
-    assert rows(heard(cluster, rs1="xx")) == (RS2,)
-
-
-def test_a_row_found_at_weight_0_that_should_have_more_waits_there_for_its_server():
-    found = rules(service(VIP, real("192.168.122.10:80", 0), RS2))
-    cluster = Cluster.of(WEB, SETUP, {}).presuming(found.services, 0.0)
-
-    assert rows(cluster) == (real("192.168.122.10:80", 0), RS2)
-    assert rows(heard(cluster, rs1="++")) == (RS1, RS2)
-
-
 def test_a_reload_keeps_the_health_of_servers_that_stay():
     cluster = heard(Cluster.of(WEB, SETUP, {}), rs1="+", rs2="+")
     more = rules(service(VIP, RS1, RS2, real("192.168.122.30:80", 1), scheduler="wrr"))
@@ -147,60 +131,7 @@ def test_known_health_is_taken_over():
     assert rows(Cluster.of(WEB, SETUP, {who: Health(State.UP)})) == (RS1,)
 
 
-ONE = rules(service(VIP, RS1))
-
-
-@pytest.mark.parametrize(
-    "state, held, expected",
-    [
-        (State.UP, WEB, (RS1, RS2)),
-        (State.UP, rules(), ()),
-        (State.UP, ONE, (RS1,)),
-        (State.FAILING, rules(), ()),
-        (State.DOWN, WEB, (real("192.168.122.10:80", 0), real("192.168.122.20:80", 0))),
-        (State.DOWN, rules(), ()),
-    ],
-)
-def test_what_the_last_director_knew_to_serve_serves_on_where_the_kernel_holds_it(
-    state, held, expected
-):
-    cluster = Cluster.of(WEB, SETUP, {})
-    known = {who: Health(state) for who in cluster.healths}
-    recalled = cluster.recalling(known, held.services).presuming(held.services, 0.0)
-
-    assert rows(recalled) == expected
-
-
 SLOWLY = Setup(ServiceSetup((CHECK,), slow_start=100.0))
-
-
-@pytest.mark.parametrize(
-    ("held", "now", "later", "weight"),
-    [
-        (150, 31.0, 31.0, 150),  # nobody was away
-        (150, 31.0, 81.0, 400),
-        (150, 900.0, 900.0, 175),  # nobody was there for long: it goes on, and does not jump
-        (150, 900.0, 950.0, 425),
-        (0, 31.0, 31.0, 25),  # somebody has quiesced it meanwhile
-        (500, 31.0, 31.0, 150),  # somebody has had enough of it: slowly all the same
-        (None, 31.0, 31.0, 500),  # it is not there: it comes as one that starts
-    ],
-)
-def test_a_slow_return_goes_on_after_a_restart_from_the_weight_it_had_come_to(
-    held, now, later, weight
-):
-    kept = [real("192.168.122.20:80", 1000)]
-    kept += [] if held is None else [real("192.168.122.10:80", held)]
-    cluster = Cluster.of(WEB, SLOWLY, {})
-    well = {who: Health(State.UP) for who in cluster.healths}
-    left = {(f"tcp {VIP}", "192.168.122.10:80"): 0.0}
-    table = rules(service(VIP, *kept)).services
-    found = replace(cluster, healths=well).resuming(left, table, now)
-
-    assert rows(found, now=later) == (
-        real("192.168.122.10:80", weight),
-        real("192.168.122.20:80", 1000),
-    )
 
 
 @pytest.mark.parametrize(
@@ -215,15 +146,6 @@ def test_whoever_was_away_returns_slowly_whether_or_not_it_was_there_before(lett
     cluster = heard(Cluster.of(WEB, SLOWLY, {}), rs2="+", rs1=letters)
 
     assert rows(cluster, now=len(letters))[0] == real("192.168.122.10:80", weight)
-
-
-def test_a_server_known_to_be_down_must_rise_and_one_not_known_passes_once():
-    cluster = Cluster.of(WEB, SETUP, {})
-    down = {Target(RS1.endpoint, CHECK): Health(State.DOWN)}
-    recalled = cluster.recalling(down, {})
-
-    assert rows(heard(recalled, rs1="+", rs2="+")) == (RS2,)
-    assert rows(heard(recalled, rs1="++", rs2="+")) == (RS1, RS2)
 
 
 def test_a_reload_keeps_the_health_of_servers_that_are_asked_more_seldom_now():
@@ -305,7 +227,7 @@ def test_the_last_server_is_not_quiesced_on_a_suspicion_of_its_way_back():
 
 def test_a_virtual_address_that_arrives_takes_no_server_out_before_a_verdict():
     cluster = heard(Cluster.of(WEB, SETUP, {}), rs1="+", rs2="+")
-    moved = cluster.moved(HERE).presuming(WEB.services, 5.0)
+    moved = presumed(cluster.moved(HERE), WEB.services, 5.0)
 
     assert cluster.moved(cluster.here) is cluster
     assert sum(who.path for who in moved.healths) == 2

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from lvs_nat.core import memory
 from lvs_nat.core.health import Health, Outcome, State, Verdict
+from lvs_nat.core.leaving import Departure
 from lvs_nat.core.memory import Memory
 from lvs_nat.core.setup import Check, Target
 from lvs_nat.errors import Problem
@@ -25,8 +26,15 @@ RULES = "-A -t 10.0.0.1:80 -s rr\n"
 def noted(healths, rules=RULES):
     known = memory.known(healths)
     ramps = {("tcp 10.0.0.1:80", "192.168.122.10:80"): 11.5}
+    row = ("tcp 10.0.0.1:80", "192.168.122.20:80")
+    doubts = {
+        "departures": {row: Departure(9.5, way=True, flowing=True)},
+        "lost": frozenset({"tcp 10.0.0.1:80"}),
+        "suspected": 7.25,
+    }
     problems = (Problem("rules", 3, "nonsense"), Problem("lvs-nat.conf", 0, "cannot be read"))
-    return Memory("boot", False, 1.5, "digest", rules, RULES, "fall = 3\n", known, ramps, problems)
+    left = Memory("boot", False, 1.5, "digest", rules, RULES, "fall = 3\n", known, ramps, problems)
+    return replace(left, **doubts)
 
 
 @pytest.mark.parametrize("rules", [RULES, RULES.replace("rr", "wrr")], ids=["as saved", "edited"])
@@ -38,7 +46,13 @@ def test_what_is_remembered_is_read_back(rules):
     assert (found.health(WHO), found.health(OTHER)) == (DOWN, None)
 
 
-@pytest.mark.parametrize("name, nothing", [("ramps", {}), ("problems", ())])
+@pytest.mark.parametrize(
+    "name, nothing",
+    [
+        *(("ramps", {}), ("problems", ()), ("departures", {})),
+        *(("lost", frozenset()), ("suspected", None)),
+    ],
+)
 def test_a_state_file_of_a_director_that_did_not_know_of_something_is_one_too(name, nothing):
     before = noted({WHO: DOWN})
     data = json.loads(memory.spell(before))

@@ -16,6 +16,7 @@ from lvs_nat.core.plan import (
     plan,
 )
 from lvs_nat.core.questions import Nothing
+from lvs_nat.core.resuming import presumed
 from lvs_nat.core.setup import Check, Drift, Own, ServiceSetup, Setup, Target
 from lvs_nat.daemon.director import SECOND_LOOK, Director
 from lvs_nat.errors import KernelError
@@ -35,7 +36,7 @@ class Story:
     def __init__(self, ruleset=WEB, setup=Setup(), kernel=None):  # noqa: B008
         self.kernel = kernel or FakeIpvs()
         self.now = 0.0
-        cluster = Cluster.of(ruleset, setup, {}).presuming(self.kernel.read().services, 0.0)
+        cluster = presumed(Cluster.of(ruleset, setup, {}), self.kernel.read().services, 0.0)
         self.director = Director(cluster, self.kernel, lambda: self.now)
 
     def hears(self, row, *verdicts):

@@ -331,6 +331,19 @@ def test_a_restart_returns_to_the_saved_rules_and_a_crash_goes_on_with_what_ran(
     assert stage.table == WEB.services
 
 
+def test_a_comment_in_the_rule_file_makes_a_crash_forget_nothing(stage):
+    def weigh():
+        stage.remembered(WEB)
+        ask(stage.paths.socket, "weigh", server=str(RS2.endpoint), weight=14)
+        return stage.paths.memory.read_bytes()
+
+    stage.paths.memory.write_bytes(stage.play(weigh)[0])
+    stage.paths.rules.write_text("# the web\n" + spell(WEB))
+    stage.play()
+
+    assert stage.table == rules(service(VIP, RS1, real("192.168.122.20:80", 14))).services
+
+
 def test_a_crash_after_which_the_file_was_edited_starts_from_the_file(stage):
     def crash():
         stage.kernel.apply([SetService(WRR)])
@@ -356,6 +369,19 @@ def test_a_weight_outlives_a_crash_from_the_moment_its_command_was_answered(stag
     stage.play()
 
     assert stage.table == rules(service(VIP, RS1, real("192.168.122.20:80", 14))).services
+
+
+def test_an_edit_outlives_a_crash_from_the_moment_it_is_said_to_be_kept(stage):
+    def edit():
+        stage.remembered(WEB)
+        stage.kernel.apply([SetService(WRR)])
+        until(lambda: stage.ask("status")["unsaved"], 5, "the edit in the status")
+        return stage.paths.memory.read_bytes()
+
+    stage.paths.memory.write_bytes(stage.play(edit)[0])
+    stage.play()
+
+    assert stage.table == EDITED.services
 
 
 def test_edits_that_a_reload_has_dropped_do_not_return_with_a_crash(stage):
