@@ -1,5 +1,7 @@
 """A real server whose answers do not come back through the director is found by itself."""
 
+import os
+import signal
 import time
 
 import pytest
@@ -9,6 +11,8 @@ from tests.lab.director import LVS01, LVS02, Director
 
 pytestmark = pytest.mark.lab
 NO_WAY = "no return path: is this director its default gateway?"
+# Two publications of the kernel's counters have to tell nothing of a way back; with a margin (s).
+LONGEST_DOUBT = 9.0
 
 
 def failed(director, seconds=2.0):
@@ -70,14 +74,19 @@ def test_without_the_question_a_wrong_gateway_is_not_found():
         assert f"{LVS01} -m -w 5" in director.table()
 
 
+def eat_questions(director):
+    """Have a firewall before both servers that lets no question from the virtual address in."""
+    for name in ("lvs01", "lvs02"):
+        eaten = ["-A", "INPUT", "-s", "172.25.0.10", "-p", "tcp", "-j", "DROP"]
+        director.lab.run(name, ["iptables-legacy", "-w", *eaten])
+
+
 def test_a_question_that_a_firewall_eats_takes_no_server_out_whose_packets_flow():
     with Director() as director:
         director.service("start")
         load = director.lab.load(50, 30, url="http://172.25.0.10/stream?seconds=20", timeout=25)
         until(lambda: director.server(LVS01)["active_connections"] > 2, 5, "open transfers")
-        for name in ("lvs01", "lvs02"):
-            eaten = ["-A", "INPUT", "-s", "172.25.0.10", "-p", "tcp", "-j", "DROP"]
-            director.lab.run(name, ["iptables-legacy", "-w", *eaten])
+        eat_questions(director)
         until(lambda: way(director)["state"] == "down", 9, "an alarm")
         until(lambda: way(director)["for"] > 8, 12, "longer than any doubt lasts")
 
@@ -85,3 +94,27 @@ def test_a_question_that_a_firewall_eats_takes_no_server_out_whose_packets_flow(
         assert f"{LVS01} -m -w 5" in director.table()
         assert director.server(LVS01)["state"] == "up"
         assert {record.error for record in load.records()} <= {""}
+
+
+@pytest.mark.parametrize("how", ["kill -9", "reexec"])
+def test_the_next_director_leaves_such_servers_in_service_too(how):
+    with Director() as director:
+        director.service("start")
+        director.lab.load(5, 60, url="http://172.25.0.10/stream?seconds=20", timeout=25)
+        until(lambda: director.server(LVS01)["active_connections"] > 2, 5, "open transfers")
+        eat_questions(director)
+        until(lambda: director.log().count("stays in service") == 2, 20, "two alarms")
+        before = director.table()
+        if how == "reexec":
+            director.command("reexec")
+        else:
+            os.kill(director.pid(), signal.SIGKILL)
+            until(lambda: director.service("status", check=False).returncode == 1, 3, "its end")
+            director.service("start")
+        began = time.monotonic()
+        while time.monotonic() - began < LONGEST_DOUBT:
+            assert director.table() == before
+            time.sleep(0.2)
+        states = [director.server(address)["state"] for address in (LVS01, LVS02)]
+
+    assert states == ["up", "up"]
