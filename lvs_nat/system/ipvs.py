@@ -148,14 +148,9 @@ class Ipvs:
         """Return what read() and counters() return, in one reading of the table.
 
         A service or a destination that nobody has edited since the last reading is the same
-        object again.
+        object again.  Raises KernelError with EINTR where others change it all the time.
         """
-        readings, counted = {}, {}
-        for span in self._channel.dump(abi.GET_SERVICE):
-            service = rows.service(span)
-            if service is not None:
-                name = service.name
-                readings[name], counted[name] = self._destinations(service)
+        readings, counted = self._read()
         self._readings = readings
         services = {name: reading.service for name, reading in readings.items()}
         daemons = map(rows.sync_daemon, self._channel.dump(abi.GET_DAEMON))
@@ -222,6 +217,25 @@ class Ipvs:
         self.writes += 1
         for number in self._channel.send([(command, b"")]).values():
             raise KernelError(f"the kernel refuses: {os.strerror(number)}", number)
+
+    def _read(self) -> tuple[dict[ServiceName, _Reading], dict[ServiceName, list[Span]]]:
+        """Return what is read of each service, and the spans of its destinations.
+
+        A service that is removed between the two dumps has no destinations to tell: of those
+        that have changed it is asked whether they are still there.
+        """
+        for _ in range(DUMP_TRIES):
+            readings, counted = {}, {}
+            for span in self._channel.dump(abi.GET_SERVICE):
+                service = rows.service(span)
+                if service is not None:
+                    name = service.name
+                    readings[name], counted[name] = self._destinations(service)
+            known = self._readings
+            changed = (name for name in readings if readings[name] is not known.get(name))
+            if all(self.has(name) for name in changed if name in known):
+                return readings, counted
+        raise KernelError("the table is changed faster than it can be read", errno.EINTR)
 
     def _destinations(self, service: Service) -> tuple[_Reading, list[Span]]:
         name = service.name

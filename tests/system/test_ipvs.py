@@ -573,6 +573,35 @@ def test_what_nobody_edited_is_the_same_object_again():
     assert new is old
 
 
+class Interrupted(Ipvs):
+    """A table that somebody *spoils* while it is read, before the first or a later service."""
+
+    def __init__(self, spoils, number):
+        super().__init__()
+        self._spoils, self._number = spoils, number
+
+    def _destinations(self, service):
+        self._number -= 1
+        if self._number == 0:
+            self._spoils()
+        return super()._destinations(service)
+
+
+@pytest.mark.kernel
+@pytest.mark.parametrize("number", [1, 2])
+def test_a_table_that_is_flushed_while_it_is_read_is_read_as_empty(number):
+    both = rules(service(VIP, RS1, RS2), service("172.25.0.11:80", RS1))
+    with Ipvs() as other:
+        clear(other)
+        load(other, both)
+        with Interrupted(other.flush, 2 + number) as table:
+            before = table.read()
+            after = table.read()
+
+    assert before.services == both.services
+    assert after.services == {}
+
+
 @pytest.mark.kernel
 def test_who_is_not_root_is_told_so():
     child = os.fork()
