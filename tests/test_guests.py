@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-pytestmark = [pytest.mark.lab, pytest.mark.outside]
+pytestmark = [pytest.mark.lab, pytest.mark.outside, pytest.mark.limit(300)]
 
 SUITE = """
 import os, signal, time
@@ -69,7 +69,7 @@ def suite(tmp_path):
             env={**os.environ, "LVS_NAT_LAB_KERNEL": "uml", **environ},
             capture_output=True,
             text=True,
-            timeout=100,
+            timeout=280,
         )
         return done.returncode, done.stdout
 

@@ -184,6 +184,7 @@ def _apt(place: Path, folder: Path, *arguments: str) -> subprocess.CompletedProc
         "Dir::State::status": "/dev/null",
         "Dir::Cache": place,
         "Debug::NoLocking": "true",
+        "Acquire::Retries": "3",
         "APT::Sandbox::User": "",  # root would become _apt, who cannot write here
         "APT::Get::Show-User-Simulation-Note": "false",
     }

@@ -272,9 +272,11 @@ class Lab:
 def until(condition: Callable[[], object], seconds: float, what: str) -> float:
     """Wait until *condition* holds; return the seconds that took; LvsNatError if over *seconds*."""
     begun = time.monotonic()
+    late = False  # who stands still between a look and the clock looks once more
     while not condition():
-        if time.monotonic() - begun > seconds:
+        if late:
             raise LvsNatError(f"not within {seconds:g} s: {what}")
+        late = time.monotonic() - begun > seconds
         time.sleep(0.02)
     return time.monotonic() - begun
 

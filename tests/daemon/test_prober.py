@@ -127,8 +127,7 @@ def test_each_server_gets_the_verdict_it_deserves(link, well, refusing, silent):
         (Outcome.REFUSED, "connection refused"),
         (Outcome.SILENT, "no answer within 0.3 s"),
     ]
-    assert first[well].latency < 0.1
-    assert 0.3 <= first[silent].latency < 0.4
+    assert first[well].latency < 0.3 <= first[silent].latency
 
 
 def test_a_server_that_ends_and_comes_back_is_noticed_both_times(link):
@@ -261,7 +260,7 @@ def poor(line, beat, lent):
 
 
 def test_a_killed_prober_is_replaced_at_once_and_the_director_told(well):
-    with spawned(look=0.05) as link:
+    with spawned() as link:
         link.ask([well])
         until(link, lambda seen: outcomes(seen, well))
         os.kill(child_of(link.spawner), signal.SIGKILL)

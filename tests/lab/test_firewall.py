@@ -36,7 +36,7 @@ def iptables(director, rule):
 
 def answered(director, seconds=1.0):
     """Return how many of 20 requests/s are answered, and how many there were."""
-    records = director.lab.requests(20, seconds, timeout=1)
+    records = director.lab.requests(20, seconds, timeout=4)
     return sum(one.ok for one in records), len(records)
 
 

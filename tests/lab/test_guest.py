@@ -100,10 +100,10 @@ def test_files_are_safe_but_for_the_writable_folders(place, tmp_path):
 def test_a_command_past_its_time_is_ended_with_what_it_started(place, tmp_path):
     env = {"TMPDIR": str(tmp_path)}
 
-    done = lab("-t", 5, "--", "sh", "-c", "echo begun; sleep 60 & sleep 61", env=env)
+    done = lab("-t", 12, "--", "sh", "-c", "echo begun; sleep 60 & sleep 61", env=env)
 
     assert (done.returncode, done.stdout) == (124, "begun\n")
-    assert done.stderr == "lab: no end within 5 s\n"
+    assert done.stderr == "lab: no end within 12 s\n"
     assert leftovers(tmp_path) == []
 
 

