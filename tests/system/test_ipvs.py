@@ -430,8 +430,14 @@ def tunnels(ports):
 
 
 @st.composite
-def destinations(draw, hosts=(*HOSTS, *NO_HOSTS), weights=(-1, 0, 1, WEIGHT_MAX), ports=(0, 6080)):
-    forwarding = draw(st.sampled_from(Forwarding))
+def destinations(
+    draw,
+    hosts=(*HOSTS, *NO_HOSTS),
+    weights=(-1, 0, 1, WEIGHT_MAX),
+    ports=(0, 6080),
+    forwardings=tuple(Forwarding),
+):
+    forwarding = draw(st.sampled_from(forwardings))
     return real(
         draw(st.sampled_from(hosts)),
         draw(st.sampled_from(weights)),
@@ -499,7 +505,9 @@ def rulesets(draw):
     table = {}
     for one in draw(st.lists(services(("rr", "wlc", "sh"), ("", "sip")), max_size=5)):
         hosts = [it for it in HOSTS if at(it).address.version == one.name.version]
-        rows = draw(st.lists(destinations(hosts, (0, 1, WEIGHT_MAX), (6080,)), max_size=4))
+        asked = [it for it in Forwarding if it is not Forwarding.LOCAL]  # which no rule asks for
+        some = destinations(hosts, (0, 1, WEIGHT_MAX), (6080,), asked)
+        rows = draw(st.lists(some, max_size=4))
         whole = one.netmask in (128, ip_address("255.255.255.255"))
         table[one.name] = replace(
             one,
