@@ -79,7 +79,25 @@ def recorded(
         if present.get(name, value) != value:
             for other, left in {name: value, **along}.items():
                 if other in found:
-                    found[other] = replace(found[other], left=left)
+                    found[other] = found[other].becoming(left, present.get(other, left))
+    return found
+
+
+def returning(
+    targets: Mapping[str, str], present: Mapping[str, str], record: Mapping[str, Trace]
+) -> dict[str, Trace]:
+    """Return the record to be on disk before *present* is set to *targets* again.
+
+    What the kernel sets along with forwarding would look like somebody else's work after a
+    crash: it is ours, and what is to be in its place is what *targets* say.
+    """
+    found = dict(record)
+    for name in (FORWARD, FORWARD6):
+        if targets.get(name) != present.get(name):
+            for other, value in effects(name, targets[name], targets).items():
+                if other in targets:
+                    trace = replace(found[other], before=targets[other])
+                    found[other] = trace.becoming(value, present[other])
     return found
 
 
@@ -88,8 +106,8 @@ def _first(name: str, value: str, record: Mapping[str, Trace]) -> Trace:
     parts = name.split("/")
     if len(parts) == 5 and parts[2] == "conf":
         default = record.get("/".join((*parts[:3], "default", parts[4])))
-        if default and default.left == value:
-            return replace(default)
+        if default and default.ours(value):
+            return default
     return Trace(value, value)
 
 

@@ -36,7 +36,7 @@ class Record:
             return {}, ""
         try:
             found = json.loads(read_text(self._path))
-            record = {name: Trace(*map(str, pair)) for name, pair in found["values"].items()}
+            record = {name: Trace(*map(str, it)) for name, it in found["values"].items()}
             boot = found["boot"]
         except (ConfigError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
             record, boot = {}, None
@@ -46,7 +46,10 @@ class Record:
 
     def save(self, record: Mapping[str, Trace]) -> None:
         """Have *record* on disk; raise OSError, and leave what is there, if that fails."""
-        values = {name: [trace.before, trace.left] for name, trace in record.items()}
+        values = {
+            name: [trace.before, trace.left, *filter(None, [trace.former])]
+            for name, trace in record.items()
+        }
         text = json.dumps({"boot": boot_id(self._root), "values": values}, indent=1)
         write_atomic(self._path, text + "\n", 0o600)
 

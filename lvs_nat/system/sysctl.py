@@ -5,9 +5,10 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
-from lvs_nat.core.sysctls import FORWARD, FORWARD6, effects, ours, recorded, spell
+from lvs_nat.core.sysctls import FORWARD, FORWARD6, effects, ours, recorded, returning, spell
 from lvs_nat.errors import LvsNatError
 from lvs_nat.system.record import Record
 
@@ -66,20 +67,25 @@ class Sysctls:
     def restore(self) -> list[str]:
         """Put back what still holds our value; return a sentence for each restored or left.
 
-        The record is removed, unless the kernel refused a value: a later call tries again.
+        The record is removed, unless the kernel refused a value: a later call tries again, and
+        so it does after a crash in the midst of this one.
         """
         record, complaint = self._record.load()
         if not record:
             return [complaint or "no kernel setting is on record: none is restored"]
+        values = {name: self._read(name) for name in record}
+        present = {name: value for name, value in values.items() if value is not None}
         lines, refusals, targets = [], [], {}
-        for name, trace in record.items():
-            present = self._read(name)
-            if present is None:
-                continue  # its interface is gone
-            targets[name] = trace.before if present == trace.left else present
-            if present not in (trace.before, trace.left):
+        for name, value in present.items():
+            trace = record[name]
+            targets[name] = trace.before if trace.ours(value) else value
+            if value != trace.before and not trace.ours(value):
                 what = f"somebody set it, where we had set {trace.left}"
-                lines.append(f"{spell(name)} is left at {present}: {what}")
+                lines.append(f"{spell(name)} is left at {value}: {what}")
+        found = returning(targets, present, record)
+        if found != record:
+            with suppress(OSError):  # a crash now would be a second mishap
+                self._record.save(found)
         # Writing these two changes others, which are looked at again only afterwards.
         for name in sorted(targets, key=lambda name: name not in (FORWARD, FORWARD6)):
             if self._read(name) not in (targets[name], None):
@@ -96,9 +102,9 @@ class Sysctls:
     def keep(self) -> list[str]:
         """Leave all to a table that is kept; return a sentence for each that we had changed."""
         return [
-            f"{spell(name)} stays at {trace.left} for the table that is kept; it was {trace.before}"
+            f"{spell(name)} stays at {value} for the table that is kept; it was {trace.before}"
             for name, trace in self._record.load()[0].items()
-            if trace.before != trace.left == self._read(name)
+            if (value := self._read(name)) and value != trace.before and trace.ours(value)
         ]
 
     def _change(self, name: str, before: str, value: str) -> list[str]:

@@ -1,6 +1,6 @@
 import pytest
 
-from lvs_nat.core.sysctls import effects, ours, recorded, spell, wanted
+from lvs_nat.core.sysctls import effects, ours, recorded, returning, spell, wanted
 from lvs_nat.core.traces import Trace
 
 FORWARD = "net/ipv4/ip_forward"
@@ -81,6 +81,30 @@ def test_a_router_keeps_its_forwarding_though_somebody_switched_it_off_meanwhile
     record = recorded({FORWARD: "1"}, dict.fromkeys(on, "0"), record)
 
     assert record == dict.fromkeys(on, Trace("1", "1"))
+
+
+@pytest.mark.parametrize(
+    "trace, present, target, noted",
+    [
+        (Trace("0", "0"), "0", "0", Trace("0", "1")),  # what we left alone
+        (Trace("1", "0"), "0", "1", Trace("1", "1", "0")),
+        (Trace("1", "0"), "1", "1", Trace("1", "1")),
+        (Trace("2", "0"), "0", "2", Trace("2", "1", "0")),
+        (Trace("0", "0"), "2", "2", Trace("2", "1")),  # what somebody has set
+    ],
+)
+def test_what_the_kernel_will_set_along_with_a_return_is_recorded_as_ours(
+    trace, present, target, noted
+):
+    redirects, forward = ALL + "accept_redirects", Trace("0", "1")
+    before = {FORWARD: "1", redirects: present}
+    record = {FORWARD: forward, redirects: trace}
+
+    assert returning({FORWARD: "0", redirects: target}, before, record) == {
+        FORWARD: forward,
+        redirects: noted,
+    }
+    assert returning({FORWARD: "1", redirects: target}, before, record) == record
 
 
 @pytest.mark.parametrize("before", ["1", "0"])

@@ -1,6 +1,7 @@
 import json
 import os
-from itertools import product
+from contextlib import suppress
+from itertools import count, product
 
 import pytest
 
@@ -47,6 +48,9 @@ class Machine:
 
     def director(self):
         return Sysctls(self.root, self.record)
+
+    def mortal(self, last=None):
+        return Modelled(self.root, self.record, last=last)
 
 
 @pytest.fixture
@@ -124,6 +128,115 @@ def test_a_crash_after_any_write_can_be_restored(machine, written):
     machine.director().restore()
 
     assert machine.tree() == TREE
+
+
+class Killed(BaseException):
+    """What nothing can catch has ended the director."""
+
+
+class Mortal(Sysctls):
+    """A director that is killed instead of its write number *last*, counted from 0."""
+
+    def __init__(self, *places, last=None, **more):
+        super().__init__(*places, **more)
+        self.left = last
+
+    def _write(self, name, value):
+        if self.left == 0:
+            raise Killed
+        self.left = self.left and self.left - 1
+        super()._write(name, value)
+
+
+class Modelled(Mortal):
+    """One on a tree in which the kernel sets along what net/ipv4/devinet.c does."""
+
+    def _write(self, name, value):
+        before = self._read(name)
+        super()._write(name, value)
+        if name in (FORWARD, ALL_FORWARDING) and value != before:
+            for place in (FORWARD, ALL_FORWARDING, LO_FORWARDING):
+                Sysctls._write(self, place, value)
+            Sysctls._write(self, REDIRECTS, "1" if value == "0" else "0")
+
+
+ALL_FORWARDING = "net/ipv4/conf/all/forwarding"
+LO_FORWARDING = "net/ipv4/conf/lo/forwarding"
+REDIRECTS = "net/ipv4/conf/all/accept_redirects"
+HOST = {
+    FORWARD: "0",
+    ALL_FORWARDING: "0",
+    LO_FORWARDING: "1",
+    REDIRECTS: "0",
+    "net/ipv4/conf/all/send_redirects": "1",
+    "kernel/random/boot_id": "this boot",
+}
+ROUTER = {**HOST, FORWARD: "1", ALL_FORWARDING: "1", LO_FORWARDING: "0"}
+
+
+def starts(director):
+    director.set({name: WANTS[name] for name in WANTS if name in HOST})
+
+
+stops = Mortal.restore
+NOTHING = '{"boot": "this boot", "values": {}}'
+
+
+def every_death(machine, act):
+    """Yield after each death that a director can die in *act*, and at last after it has lived."""
+    found = machine.tree()
+    record = machine.record.read_text() if machine.record.exists() else NOTHING
+    for last in count():
+        for name, value in found.items():
+            machine.write(name, value)
+        machine.record.write_text(record)
+        try:
+            act(machine.mortal(last))
+        except Killed:
+            yield
+        else:
+            yield
+            return
+
+
+@pytest.mark.parametrize("tree", [HOST, {**HOST, REDIRECTS: "1"}, {**HOST, REDIRECTS: "2"}, ROUTER])
+@pytest.mark.parametrize(
+    "life", [(starts, stops, stops), (starts, starts), (starts, stops, starts)]
+)
+def test_wherever_directors_are_killed_a_stop_leaves_the_machine_as_it_was(tmp_path, tree, life):
+    machine = Machine(tmp_path, tree)
+
+    def live(act=stops, *acts):
+        for _ in every_death(machine, act):
+            if acts:
+                live(*acts)
+            else:
+                stops(machine.mortal())
+                assert machine.tree() == tree
+
+    live(*life)
+
+
+@pytest.mark.parametrize("name", [REDIRECTS, LO_FORWARDING])
+@pytest.mark.parametrize("value", ["0", "1", "2"])
+def test_what_somebody_has_set_is_left_though_a_stop_was_killed(tmp_path, name, value):
+    machine = Machine(tmp_path, HOST)
+    starts(machine.mortal())
+    machine.write(name, value)
+    for _ in every_death(machine, stops):
+        stops(machine.mortal())
+        assert machine.tree() == {**HOST, name: value}
+
+
+def test_settings_return_where_the_record_cannot_be_written_any_more(tmp_path):
+    machine = Machine(tmp_path, HOST)
+    starts(machine.mortal())
+    # What is to take its place for a moment has a longer name, too long for any disk.
+    machine.record = machine.record.rename(machine.record.with_name("x" * 250))
+    stops(machine.mortal())
+
+    assert machine.tree() == HOST
+    assert not machine.record.exists()
 
 
 def test_without_a_record_on_disk_nothing_is_touched(machine):
@@ -268,6 +381,9 @@ def test_a_kernel_is_left_as_it_was_with_all_that_forwarding_changes(
     director.set(wanted(director.interfaces(), True))
     assert director.check() == []
     assert "eth8" in director.interfaces()
+    for last in (0, 1, 1, 2):
+        with suppress(Killed):
+            Mortal(record=tmp_path / "sysctl.json", last=last).restore()
     director.restore()
 
     left = snapshot()
