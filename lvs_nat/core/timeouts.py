@@ -21,8 +21,8 @@ def noted(record: Mapping[str, Trace], present: Timeouts, wanted: Timeouts) -> d
     for name in NAMES:
         have, want = getattr(present, name), getattr(wanted, name)
         if have and want not in (0, have):
-            before = found[name].before if name in found else str(have)
-            found[name] = Trace(before, str(want))
+            first = Trace(str(have), str(have))
+            found[name] = found.get(name, first).becoming(str(want), str(have))
     return found
 
 
@@ -32,10 +32,10 @@ def returning(record: Mapping[str, Trace], present: Timeouts) -> tuple[Timeouts,
     for name, trace in record.items():
         have = str(getattr(present, name))
         what = f"the idle timeout {NAMES[name]} is"
-        if have == trace.left != trace.before:
+        if have != trace.before and trace.ours(have):
             values[name] = int(trace.before)
             lines.append(f"{what} restored to {trace.before} s")
-        elif have not in (trace.before, trace.left):
+        elif have != trace.before:
             lines.append(f"{what} left at {have} s: somebody set it, where we had set {trace.left}")
     return Timeouts(**values), lines
 
@@ -43,10 +43,9 @@ def returning(record: Mapping[str, Trace], present: Timeouts) -> tuple[Timeouts,
 def staying(record: Mapping[str, Trace], present: Timeouts) -> list[str]:
     """Return a sentence for each value that a table which is kept keeps."""
     return [
-        f"the idle timeout {NAMES[name]} stays at {trace.left} s with the table; "
-        f"it was {trace.before}"
+        f"the idle timeout {NAMES[name]} stays at {have} s with the table; it was {trace.before}"
         for name, trace in record.items()
-        if str(getattr(present, name)) == trace.left != trace.before
+        if (have := str(getattr(present, name))) != trace.before and trace.ours(have)
     ]
 
 

@@ -24,6 +24,18 @@ KERNELS = Timeouts(900, 120, 300)
             {"tcp": Trace("900", "100")},
             Timeouts(100, 120, 300),
             Timeouts(50, 0, 0),
+            {"tcp": Trace("900", "50", "100")},  # a crash may come before the change
+        ),
+        (
+            {"tcp": Trace("900", "50", "100")},
+            Timeouts(100, 120, 300),
+            Timeouts(50, 0, 0),
+            {"tcp": Trace("900", "50", "100")},
+        ),
+        (
+            {"tcp": Trace("900", "100")},
+            Timeouts(77, 120, 300),
+            Timeouts(50, 0, 0),
             {"tcp": Trace("900", "50")},
         ),
         (

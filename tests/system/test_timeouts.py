@@ -85,6 +85,17 @@ def test_what_was_first_there_outlives_directors_and_their_crashes(kernel, path)
     assert kernel.read().timeouts == KERNELS
 
 
+@pytest.mark.parametrize("sets", [(OURS, Timeouts(50, 0, 5)), (OURS, Timeouts(50, 0, 5), OURS)])
+def test_what_a_director_noted_and_was_killed_before_it_set_is_taken_back_too(kernel, path, sets):
+    for timeouts in sets[:-1]:
+        kernel.apply([SetTimeouts(timeouts)])
+    TimeoutRecord(path).note(kernel.read().timeouts, sets[-1])  # and is killed
+
+    TimeoutRecord(path).restore(kernel)
+
+    assert kernel.read().timeouts == KERNELS
+
+
 def test_a_kept_table_keeps_its_own_and_a_later_stop_takes_them_back(kernel, path):
     kernel.apply([SetTimeouts(OURS)])
 
