@@ -11,8 +11,8 @@ from typing import Protocol
 
 from lvs_nat.core.cluster import Cluster
 from lvs_nat.core.drift import adopt, configured, edits, foreign, lost, perform
-from lvs_nat.core.health import State, Verdict
-from lvs_nat.core.judging import Change, judged
+from lvs_nat.core.health import Verdict
+from lvs_nat.core.judging import judged
 from lvs_nat.core.plan import (
     DelDestination,
     DelService,
@@ -29,6 +29,7 @@ from lvs_nat.core.spelling import spell_operation
 from lvs_nat.core.suspicion import Flows, flows
 from lvs_nat.core.targets import Here
 from lvs_nat.core.wishes import Wishes
+from lvs_nat.daemon.logbook import LINES, log_change, log_flowing, log_suspicion, log_work
 from lvs_nat.errors import KernelError
 from lvs_nat.model import Counters, Endpoint, Ruleset, ServiceName, SyncRole
 
@@ -37,8 +38,6 @@ log = logging.getLogger(__name__)
 # A table found empty is put back at the second look, this much later: `ipvsadm -C` with an
 # `ipvsadm -R` behind it is an edit, not a loss.
 SECOND_LOOK = 0.2
-# Of a longer plan only this many lines are logged one by one.
-LINES = 100
 
 
 class Snapshot(Protocol):
@@ -176,9 +175,9 @@ class Director:
         before = self.cluster
         self.cluster, changes = judged(before, verdicts, self._clock())
         if self.cluster.suspected != before.suspected:
-            _tell_suspicion(self.cluster.suspected is not None)
+            log_suspicion(self.cluster.suspected is not None)
         for change in changes:
-            _tell(change)
+            log_change(change)
         if changes or self.cluster.departures != before.departures:
             self.reconcile()
 
@@ -202,13 +201,12 @@ class Director:
         self._notice(now)
         before = self.cluster
         self.cluster = before.watched(self.counters, now, self._silent_since).counted(now)
-        for key in self.cluster.flowing - before.flowing:
-            log.error("real server %s stays in service: %s", key.endpoint, FLOWING)
+        log_flowing(self.cluster.flowing - before.flowing)
         operations = self._operations()
         self._expected = None  # should the kernel's answer be lost, edits and our own work mix
         refusals = self._table.apply(operations) if operations else ()
         done = carried_out(operations, [refusal.operation for refusal in refusals])
-        _record([it for it in done if not self._damped(subject(it))])
+        log_work([it for it in done if not self._damped(subject(it))])
         self.actual = perform(self.actual, done)
         # The kernel fills in what a StartDaemon leaves open; only it knows what to expect then.
         filled_in = any(isinstance(operation, StartDaemon) for operation in done)
@@ -307,44 +305,3 @@ WORDS = {
     Drift.REPAIR: "put back",
     Drift.REPORT: "left as it is, and not saved",
 }
-
-
-def _tell_suspicion(suspected: bool) -> None:
-    if suspected:
-        log.error(
-            "every real server fell silent at once: this director's own link or gateway may be "
-            "broken, so none is taken out"
-        )
-    else:
-        log.warning("a real server answers again: the director is no longer suspected")
-
-
-FLOWING = (
-    "its answers to the virtual address do not come back, but packets of its clients come out "
-    "of it; `from = none` in lvs-nat.conf ends such questions"
-)
-
-
-def _tell(change: Change) -> None:
-    words = change.after.last.words if change.after.last else ""
-    where = change.target.endpoint
-    weight = change.after.weight
-    if weight is not None and weight != change.before.weight:
-        what = f"{weight.value:.0%} of its weight" if weight.share else f"weight {weight.value:g}"
-        log.info("real server %s asks for %s: %s", where, what, words)
-    if change.after.unknowns:
-        state = change.after.state.value
-        log.error("real server %s cannot be asked and is taken to be %s: %s", where, state, words)
-    elif change.after.state is State.DOWN and change.before.state is not State.RECOVERING:
-        log.warning("real server %s is down: %s", where, words)
-    elif change.after.state is State.UP and change.before.state is not State.FAILING:
-        log.info("real server %s is up: %s", where, words)
-    else:
-        log.debug("real server %s is %s: %s", where, change.after.state.value, words)
-
-
-def _record(done: Sequence[Operation]) -> None:
-    for operation in done[:LINES]:
-        log.info("ipvsadm %s", spell_operation(operation))
-    if len(done) > LINES:
-        log.info("and %d more changes of the table", len(done) - LINES)
