@@ -137,6 +137,12 @@ def _merged(present: Timeouts | None, wanted: Timeouts) -> Timeouts:
     )
 
 
+def united(running: Ruleset, others: Ruleset) -> Ruleset:
+    """Return the rules that run, and what *others* name beside them."""
+    services = {**others.services, **running.services}
+    return replace(running, services=services, daemons={**others.daemons, **running.daemons})
+
+
 def foreign(running: Ruleset, actual: Ruleset) -> Ruleset:
     """Return the part of *actual* that the rules that run say nothing of."""
     services = {

@@ -31,6 +31,8 @@ class Memory:
     are those of a later look at the files.  ramps says since when a real server was coming back
     slowly, departures how far one had come with leaving, both by the names of its row; lost
     which services had too few servers; suspected since when the director suspected itself.
+    dropped are the services, without their rows, and sync daemons that the kernel still held of
+    rules that ran no more.
     """
 
     boot: str
@@ -46,6 +48,7 @@ class Memory:
     departures: Mapping[tuple[str, str], Departure] = field(default_factory=dict)
     lost: frozenset[str] = frozenset()
     suspected: float | None = None
+    dropped: str = ""
 
     def health(self, target: Target) -> Health | None:
         """Return what was known of *target*, for a director that comes after a while.
@@ -102,6 +105,7 @@ def spell(memory: Memory) -> str:
             "departures": [[*key, *moments(it)] for key, it in memory.departures.items()],
             "lost": sorted(memory.lost),
             "suspected": memory.suspected,
+            "dropped": memory.dropped,
         }
     )
 
@@ -137,6 +141,7 @@ def parse(text: str) -> Memory:
             },
             lost=frozenset(map(str, data.get("lost", ()))),
             suspected=None if data.get("suspected") is None else float(data["suspected"]),
+            dropped=str(data.get("dropped", "")),
         )
     except (ValueError, LookupError, TypeError, OverflowError, RecursionError) as error:
         raise ValueError(f"not a state file of this version: {error}") from error

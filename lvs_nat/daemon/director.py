@@ -31,7 +31,7 @@ from lvs_nat.core.targets import Here
 from lvs_nat.core.wishes import Wishes
 from lvs_nat.daemon.logbook import LINES, log_change, log_flowing, log_suspicion, log_work
 from lvs_nat.errors import KernelError
-from lvs_nat.model import Counters, Endpoint, Ruleset, ServiceName, SyncRole
+from lvs_nat.model import Counters, Endpoint, Ruleset, ServiceName, SyncRole, bare
 
 log = logging.getLogger(__name__)
 
@@ -101,7 +101,7 @@ class Director:
         self._expected: Ruleset | None = None
         # Roles of the sync daemons that rules have named which run no more.
         self._ended: frozenset[SyncRole] = frozenset()
-        # Services that a reload has dropped and the kernel still holds: ours to remove.
+        # Services that rules have named which run no more, and the kernel still holds.
         self._dropped: frozenset[ServiceName] = frozenset()
         self._empty_since: float | None = None
         self._hold_until = 0.0
@@ -138,13 +138,27 @@ class Director:
 
         What the kernel holds of them serves on until a verdict says otherwise.
         """
-        self._ended |= self.cluster.rules.daemons.keys()
-        self._dropped |= self.cluster.rules.services.keys()
-        self._dropped -= rules.services.keys()
-        reloaded = self.cluster.reloaded(rules, setup)
+        ran, reloaded = self.cluster.rules, self.cluster.reloaded(rules, setup)
         self.cluster = presumed(reloaded, self.actual.services, self._clock())
         self.meant = rules
+        self.drop(ran)
         self._expected = None
+
+    def drop(self, ran: Ruleset) -> None:
+        """Have what *ran* leave the kernel, where the rules that run name it no more."""
+        self._ended |= ran.daemons.keys()
+        self._dropped |= ran.services.keys() - self.cluster.rules.services.keys()
+
+    @property
+    def dropped(self) -> Ruleset:
+        """What the kernel holds, without its rows, of rules that run no more: ours to remove."""
+        rules, actual = self.cluster.rules, self.actual
+        names = self._dropped & actual.services.keys() - rules.services.keys()
+        roles = self._ended & actual.daemons.keys() - rules.daemons.keys()
+        return Ruleset(
+            {name: bare(actual.services[name]) for name in names},
+            daemons={role: actual.daemons[role] for role in roles},
+        )
 
     def move(self, here: Here) -> None:
         """Ask from where the machine's addresses, now *here*, allow it.
@@ -208,6 +222,7 @@ class Director:
         done = carried_out(operations, [refusal.operation for refusal in refusals])
         log_work([it for it in done if not self._damped(subject(it))])
         self.actual = perform(self.actual, done)
+        self._dropped &= self.actual.services.keys()
         # The kernel fills in what a StartDaemon leaves open; only it knows what to expect then.
         filled_in = any(isinstance(operation, StartDaemon) for operation in done)
         self._expected = None if filled_in else self.actual
@@ -226,7 +241,6 @@ class Director:
             # A service is not opened before one of its servers may serve.
             if service.destinations or name in self.actual.services or not self.holding
         }
-        self._dropped &= self.actual.services.keys()
         if self.cluster.setup.own is Own.RULES:
             others = foreign(rules, self.actual).services
             services.update({name: others[name] for name in others.keys() - self._dropped})

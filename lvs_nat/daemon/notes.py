@@ -78,6 +78,11 @@ class Notes:
             cluster = resumed(cluster, found, rows, now, at_once=at_once)
         return presumed(cluster, rows, now)
 
+    def brief(self, director: Director, found: Memory | None) -> None:
+        """Tell *director* what the last one has made that no rule names any more."""
+        if found and (ran := self.ours(found)):
+            director.drop(ran)
+
     def left_by_a_crash(self) -> Saved | None:
         """Return the files as the last director had read them, if it has crashed."""
         found = self.read()
@@ -96,6 +101,15 @@ class Notes:
     def rules(self, found: Memory) -> Ruleset | None:
         """Return the rules that ran when *found* was written; None, and a word, if they are bad."""
         return self._rules(found.running)
+
+    def ours(self, found: Memory) -> Ruleset | None:
+        """Return the services, without rows, and sync daemons that the last director had made.
+
+        They are those of the rules that ran, and what it had not yet removed of rules before.
+        """
+        text = found.running + found.dropped
+        heads = (line for line in text.splitlines(keepends=True) if not line.startswith("-a "))
+        return self._rules("".join(heads))
 
     def _rules(self, text: str) -> Ruleset | None:
         try:
@@ -117,7 +131,7 @@ class Notes:
         healths = cluster.healths.values()
         moments = [(it.state, it.since, it.falls, it.weight) for it in healths]
         leaving = {key: memory.moments(it) for key, it in cluster.departures.items()}
-        doubts = (leaving, cluster.lost, cluster.suspected)
+        doubts = (leaving, cluster.lost, cluster.suspected, director.dropped)
         news = (director.meant, cluster.members, saved, clean, moments, cluster.ramps, doubts)
         self._meant = director.meant
         if news == self._written:
@@ -169,6 +183,7 @@ class Notes:
             departures=memory.named(cluster.departures),
             lost=frozenset(map(str, cluster.lost)),
             suspected=cluster.suspected,
+            dropped=spell(director.dropped),
         )
         files.write_atomic(self._path, memory.spell(noted), mode=0o600)
         self._about = saved.digest

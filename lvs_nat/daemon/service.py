@@ -9,7 +9,8 @@ from collections.abc import Callable
 from typing import Any
 
 from lvs_nat.core.cluster import Cluster
-from lvs_nat.core.drift import changes
+from lvs_nat.core.drift import changes, united
+from lvs_nat.core.memory import Memory
 from lvs_nat.core.targets import Here
 from lvs_nat.daemon.desk import ADMINS, Desk
 from lvs_nat.daemon.director import Director
@@ -96,7 +97,9 @@ class Service:
         silent_since = watcher.silent_since if watcher else never
         # Clients may be served by what another director has left: a refusal keeps that up.
         self._succeeds = paths.sysctls.exists()
-        self._director = Director(self._first_cluster(), kernel, self._clock, silent_since)
+        found = self._notes.read()
+        self._director = Director(self._first_cluster(found), kernel, self._clock, silent_since)
+        self._notes.brief(self._director, found)
         self._watching = Watching(watcher, self._loop, self._director, link)
         self._rescuing = Rescuing(rescue, self._loop, self._director)
         self._wishing = Wishing(paths.wishes, self._director, self._clock)
@@ -142,10 +145,10 @@ class Service:
 
     # Starting
 
-    def _first_cluster(self) -> Cluster:
+    def _first_cluster(self, found: Memory | None) -> Cluster:
         """Go on from what the last director knew, and from what the kernel holds."""
         now, rows = self._clock(), self._before.services
-        found, at_once = self._notes.read(), self._seat.listening is not None
+        at_once = self._seat.listening is not None
         self._began = found.began if found and at_once else now
         here = self._host.here()
         return self._notes.cluster(found, self._loading.saved, rows, now, here, at_once=at_once)
@@ -317,8 +320,9 @@ class Service:
 
     def _stop(self, _: dict[str, Any]) -> dict[str, Any]:
         """End the service: the table is cleared, the sysctls are as they were."""
-        rules, setup = self._director.cluster.rules, self._director.cluster.setup
-        lines = clear(self._kernel, rules, setup)
+        director, setup = self._director, self._director.cluster.setup
+        ours = united(director.cluster.rules, director.dropped)
+        lines = clear(self._kernel, ours, setup)
         # What is done now stays done, whatever the rest comes to.
         self._loop.stop()
         notify.stopping()

@@ -30,6 +30,7 @@ def noted(healths, rules=RULES):
     doubts = {
         "departures": {row: Departure(9.5, way=True, flowing=True)},
         "lost": frozenset({"tcp 10.0.0.1:80"}),
+        "dropped": "-A -t 10.0.0.2:80 -s rr\n",
         "suspected": 7.25,
     }
     problems = (Problem("rules", 3, "nonsense"), Problem("lvs-nat.conf", 0, "cannot be read"))
@@ -50,7 +51,7 @@ def test_what_is_remembered_is_read_back(rules):
     "name, nothing",
     [
         *(("ramps", {}), ("problems", ()), ("departures", {})),
-        *(("lost", frozenset()), ("suspected", None)),
+        *(("lost", frozenset()), ("suspected", None), ("dropped", "")),
     ],
 )
 def test_a_state_file_of_a_director_that_did_not_know_of_something_is_one_too(name, nothing):

@@ -6,14 +6,14 @@ import pytest
 
 from lvs_nat.core.cluster import Cluster, Row
 from lvs_nat.core.health import Outcome, Verdict, Weight
-from lvs_nat.core.plan import SetDestination
-from lvs_nat.core.setup import ServiceSetup, Setup, WhenEmpty
+from lvs_nat.core.plan import AddService, SetDestination
+from lvs_nat.core.setup import Own, ServiceSetup, Setup, WhenEmpty
 from lvs_nat.daemon.director import Director
 from lvs_nat.daemon.notes import Notes
 from lvs_nat.daemon.paths import Paths
 from lvs_nat.daemon.saved import Saved
-from lvs_nat.model import Counters, Destination
-from tests.builders import RS1, RS2, VIP, WEB, at, real, tcp
+from lvs_nat.model import Counters, Destination, bare
+from tests.builders import RS1, RS2, VIP, WEB, at, real, rules, service, tcp
 from tests.core.test_cluster import HERE
 from tests.fakes import FakeIpvs
 
@@ -53,8 +53,8 @@ class Line:
         for _ in range(int(seconds * 2)):
             self.now += 0.5
             self.packets += 10
-            for name, service in self.kernel.read().services.items():
-                for endpoint in service.destinations:
+            for name, one in self.kernel.read().services.items():
+                for endpoint in one.destinations:
                     self.kernel.counted[name, endpoint] = Counters(packets_out=self.packets)
             self.hears(direct).hears(way, path=True)
             self.director.reconcile()
@@ -73,8 +73,21 @@ class Line:
         found, rows = self.notes.read(), self.kernel.read().services
         cluster = self.notes.cluster(found, self.saved, rows, self.now, HERE, at_once=at_once)
         self.director = self._director(cluster)
+        self.notes.brief(self.director, found)
         self.director.reconcile()
         return self
+
+    def reloads(self, ruleset):
+        """Go over to *ruleset* once its servers have answered, or have had a second to."""
+        self.saved = replace(self.saved, rules=ruleset, digest="another digest")
+        self.director.reload(ruleset, self.saved.setup)
+        self.director.hold(1.0)
+        self.director.reconcile()
+        return self
+
+    @property
+    def services(self):
+        return set(self.kernel.read().services)
 
     @property
     def rows(self):
@@ -128,6 +141,21 @@ def test_a_quorum_that_was_lost_is_as_hard_to_regain_for_the_next_director(line,
 
     assert {row.endpoint: row.weight for row in before} == {RS2.endpoint: 0, SORRY: 1}
     assert after == before
+
+
+FOREIGN, NEW = service("10.7.7.7:53", RS1), service("172.25.0.11:80", real("192.168.122.30:80"))
+
+
+def test_a_service_that_a_reload_has_dropped_leaves_though_its_director_ends_before(line, at_once):
+    one = line(Setup(own=Own.RULES)).hears(PASS).hears(PASS, path=True)
+    one.kernel.apply([AddService(bare(FOREIGN))])
+    one.reloads(rules(NEW))
+    held = one.services
+    one.followed(at_once)
+
+    assert held == {tcp(VIP), FOREIGN.name}
+    assert one.services == {NEW.name, FOREIGN.name}
+    assert one.noted().notes.read().dropped == ""
 
 
 def test_the_weight_that_a_server_asks_for_is_news(line):

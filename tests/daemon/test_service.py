@@ -16,7 +16,7 @@ from lvs_nat.core import wire
 from lvs_nat.core.cluster import Cluster
 from lvs_nat.core.health import Outcome, Verdict
 from lvs_nat.core.orders import Hearing
-from lvs_nat.core.plan import AddDestination, SetService
+from lvs_nat.core.plan import AddDestination, SetService, StartDaemon
 from lvs_nat.core.setup import Setup
 from lvs_nat.core.spelling import spell
 from lvs_nat.daemon.director import Director
@@ -28,6 +28,7 @@ from lvs_nat.daemon.service import Service
 from lvs_nat.daemon.succession import Seat
 from lvs_nat.errors import KernelError, LvsNatError
 from lvs_nat.lab.topology import until
+from lvs_nat.model import SyncDaemon, SyncRole
 from lvs_nat.system.control import ask
 from lvs_nat.system.program import Program
 from tests.builders import RS1, RS2, VIP, WEB, at, real, rules, service, tcp
@@ -56,6 +57,7 @@ class Stage:
         self.save(WEB)
         self.paths.config.write_text(UNTOUCHED)
         self.announced = []
+        self.mute = set()  # the servers of which the prober says nothing
 
     def save(self, ruleset):
         self.paths.rules.write_text(spell(ruleset))
@@ -83,7 +85,7 @@ class Stage:
             signal.signal(number, lambda *_: None)
         saved = load(self.paths)
         with ThreadPoolExecutor(2) as threads:
-            threads.submit(vouch, theirs, ended)
+            threads.submit(vouch, theirs, ended, self.mute)
             acted = threads.submit(act)
             link = Link(ours, 2**22 + 1)
             code = Service(self.paths, saved, link, self.kernel, announce, SEAT).run()
@@ -115,8 +117,8 @@ class Stage:
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
-def vouch(line, ended):
-    """Be a prober to whom every server is well."""
+def vouch(line, ended, mute):
+    """Be a prober to whom every server is well, and which says nothing of those in *mute*."""
     hearing = Hearing()
     with line:
         line.send(wire.HELLO)
@@ -130,7 +132,11 @@ def vouch(line, ended):
             if order is None:
                 continue
             generation, targets = order
-            told = [wire.Told(number, WELL, 1.0) for number in range(len(targets))]
+            told = [
+                wire.Told(number, WELL, 1.0)
+                for number, target in enumerate(targets)
+                if target.endpoint not in mute
+            ]
             for answer, _ in wire.pack_verdicts(generation, told):
                 line.send(answer)
 
@@ -235,6 +241,70 @@ def test_with_own_rules_stop_leaves_what_is_not_ours(stage):
     stage.play(lambda: stage.ask("stop"))
 
     assert stage.table == rules(OTHER).services
+
+
+FOREIGN = service("10.7.7.7:53", RS1)
+
+
+@pytest.fixture
+def shared(stage):
+    """A stage where the director has two services, and somebody else a third."""
+    stage.paths.config.write_text(UNTOUCHED + "own = rules\n")
+    stage.kernel = FakeIpvs(FOREIGN)
+    stage.save(rules(*WEB.services.values(), OTHER))
+    return stage
+
+
+def test_with_own_rules_a_service_that_the_file_has_no_more_leaves_with_a_restart(shared):
+    shared.play()
+    before = set(shared.table)
+    shared.save(WEB)
+    shared.play()
+
+    assert before == {tcp(VIP), OTHER.name, FOREIGN.name}
+    assert set(shared.table) == {tcp(VIP), FOREIGN.name}
+
+
+def test_with_own_rules_a_stop_takes_what_a_reload_has_dropped_and_still_holds(shared):
+    rs3 = real("192.168.122.30:80")
+    shared.mute.add(rs3.endpoint)
+
+    def stop():
+        shared.save(rules(service(VIP, RS1, rs3)))
+        shared.ask("reload")
+        held = set(shared.table)
+        shared.ask("stop")
+        return held
+
+    assert OTHER.name in shared.play(stop)[0]
+    assert set(shared.table) == {FOREIGN.name}
+
+
+@pytest.mark.parametrize("how", ["restart", "crash", "reload", "reload, crash"])
+def test_a_sync_daemon_that_the_file_has_no_more_ends(stage, how):
+    synced = rules(*WEB.services.values(), daemons={SyncRole.MASTER: MASTER})
+    stage.save(synced)
+    stage.kernel.apply([StartDaemon(BACKUP)])  # that of somebody else
+
+    def script():
+        stage.remembered(synced)
+        before = set(stage.kernel.read().daemons)
+        stage.save(WEB)
+        if "reload" in how:
+            stage.ask("reload")
+        return before, stage.paths.memory.read_bytes()
+
+    before, left = stage.play(script)[0]
+    if "crash" in how:
+        stage.paths.memory.write_bytes(left)
+    if how != "reload":
+        stage.play()
+
+    assert before == {SyncRole.MASTER, SyncRole.BACKUP}
+    assert set(stage.kernel.read().daemons) == {SyncRole.BACKUP}
+
+
+MASTER, BACKUP = (SyncDaemon(role, "lo", 1) for role in SyncRole)
 
 
 def test_files_are_judged_where_they_lie_and_not_gone_over_to(stage):

@@ -243,6 +243,27 @@ def test_with_own_rules_what_stands_in_no_rule_is_left_alone_even_by_stop(direct
     assert after == OTHERS
 
 
+SYNCED = "--start-daemon master --mcast-interface lo --syncid 7\n"
+
+
+def test_what_the_rules_named_and_name_no_more_leaves_with_a_restart(director):
+    Path("/etc/lvs-nat/lvs-nat.conf").write_text("own = rules\n")
+    director.lab.run("director", ["ipvsadm-restore"], input=OTHERS)
+    RULES.write_text(TUTORIAL + TUTORIAL.replace(VIP, "172.25.0.10:81") + SYNCED)
+    director.service("start")
+    before, daemon = director.table(), director.ipvsadm("-l", "--daemon")
+    RULES.write_text(TUTORIAL)
+    director.service("restart")
+    after, left = director.table(), director.ipvsadm("-l", "--daemon")
+    director.service("stop")
+    director.ipvsadm("-C")
+
+    assert "172.25.0.10:81" in before
+    assert "master sync daemon (mcast=lo, syncid=7" in daemon
+    assert sorted(after.splitlines()) == sorted((TUTORIAL + OTHERS).splitlines())
+    assert left == ""
+
+
 def test_a_reload_takes_over_new_servers_and_lets_old_ones_go(director):
     director.service("start")
     RULES.write_text(TUTORIAL.replace("-w 10", "-w 3").replace("-s rr", "-s wlc"))
