@@ -100,6 +100,19 @@ def _merge(meant: Destination, before: Destination, after: Destination) -> Desti
     return replace(meant, **changed)
 
 
+def reweighed(rules: Ruleset, operations: Sequence[Operation]) -> Ruleset:
+    """Return *rules* with the weights, and no more, that *operations* give to rows of them."""
+    given = [(it.name, it.destination) for it in operations if isinstance(it, SetDestination)]
+    rows = [
+        (name, rules.services[name].destinations.get(row.endpoint), row.weight)
+        for name, row in given
+        if name in rules.services
+    ]
+    return perform(
+        rules, [SetDestination(name, replace(row, weight=to)) for name, row, to in rows if row]
+    )
+
+
 def perform(ruleset: Ruleset, operations: Sequence[Operation]) -> Ruleset:
     """Return *ruleset* once all *operations* have been done to it; itself if there are none."""
     if not operations:

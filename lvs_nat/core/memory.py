@@ -32,7 +32,8 @@ class Memory:
     slowly, departures how far one had come with leaving, both by the names of its row; lost
     which services had too few servers; suspected since when the director suspected itself.
     dropped are the services, without their rows, and sync daemons that the kernel still held of
-    rules that ran no more.
+    rules that ran no more; reported are the running rules with the edits that were only
+    reported, None where there were none.
     """
 
     boot: str
@@ -49,6 +50,7 @@ class Memory:
     lost: frozenset[str] = frozenset()
     suspected: float | None = None
     dropped: str = ""
+    reported: str | None = None
 
     def health(self, target: Target) -> Health | None:
         """Return what was known of *target*, for a director that comes after a while.
@@ -106,6 +108,7 @@ def spell(memory: Memory) -> str:
             "lost": sorted(memory.lost),
             "suspected": memory.suspected,
             "dropped": memory.dropped,
+            "reported": memory.reported,
         }
     )
 
@@ -142,6 +145,7 @@ def parse(text: str) -> Memory:
             lost=frozenset(map(str, data.get("lost", ()))),
             suspected=None if data.get("suspected") is None else float(data["suspected"]),
             dropped=str(data.get("dropped", "")),
+            reported=None if data.get("reported") is None else str(data["reported"]),
         )
     except (ValueError, LookupError, TypeError, OverflowError, RecursionError) as error:
         raise ValueError(f"not a state file of this version: {error}") from error

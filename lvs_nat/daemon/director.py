@@ -10,7 +10,7 @@ from functools import partial
 from typing import Protocol
 
 from lvs_nat.core.cluster import Cluster
-from lvs_nat.core.drift import adopt, configured, edits, foreign, lost, perform
+from lvs_nat.core.drift import adopt, configured, edits, foreign, lost, perform, reweighed
 from lvs_nat.core.health import Verdict
 from lvs_nat.core.judging import judged
 from lvs_nat.core.plan import (
@@ -76,8 +76,8 @@ class IpvsTable(Protocol):
 class Director:
     """Keeps one IPVS table in step with one cluster.  Nothing else writes to it.
 
-    meant is what `save` writes: the rules that run, with the edits of others taken in where
-    the policy says so.  flows gives the connections that the last look has shown.
+    meant is what `save` writes: the rules that run, without what others did where the policy
+    is to report that.  flows gives the connections that the last look has shown.
     """
 
     def __init__(
@@ -181,7 +181,7 @@ class Director:
         rules = perform(self.cluster.rules, operations)
         edited = self.cluster.reloaded(rules, self.cluster.setup)
         guard(self.cluster, edited, self._clock())
-        self.cluster, self.meant = edited, rules
+        self.cluster, self.meant = edited, reweighed(self.meant, operations)
         self.reconcile()
 
     def hear(self, verdicts: Sequence[tuple[Target, Verdict]]) -> None:

@@ -11,6 +11,7 @@ from lvs_nat.core.cluster import Cluster
 from lvs_nat.core.drift import changes
 from lvs_nat.core.memory import Memory
 from lvs_nat.core.resuming import presumed, resumed
+from lvs_nat.core.setup import Drift
 from lvs_nat.core.spelling import spell, spell_operation
 from lvs_nat.core.targets import Here
 from lvs_nat.daemon.director import Director
@@ -37,7 +38,7 @@ class Notes:
         self._written: object = None
         self._about = ""
         self._took = 0.0
-        self._meant: Ruleset | None = None
+        self._rulesets: tuple[Ruleset | None, Ruleset | None] = None, None
 
     def read(self) -> Memory | None:
         """Return what the last director of this boot left."""
@@ -68,20 +69,23 @@ class Notes:
         here is what this machine is; *at_once* says that no time has passed since it was
         left: nothing of it is in doubt.
         """
-        running = saved.rules
-        if found and not found.clean and self._means(found, saved):
-            running = self.rules(found) or running
-            for operation in changes(saved.rules, running):
-                log.warning("going on with the unsaved ipvsadm %s", spell_operation(operation))
+        running = self._meant_by(found, saved)
+        if running is not saved.rules:
+            _warn("going on with the unsaved", saved.rules, running)
+        if found and (reported := self._reported(found, saved)):
+            _warn("leaving as it is, and not saved:", running, reported)
+            running = reported
         cluster = Cluster.of(running, saved.setup, {}, here)
         if found:
             cluster = resumed(cluster, found, rows, now, at_once=at_once)
         return presumed(cluster, rows, now)
 
-    def brief(self, director: Director, found: Memory | None) -> None:
-        """Tell *director* what the last one has made that no rule names any more."""
+    def brief(self, director: Director, found: Memory | None, saved: Saved) -> None:
+        """Tell *director*, whose cluster is of these, what is its to remove and not its to save."""
         if found and (ran := self.ours(found)):
             director.drop(ran)
+        if found and self._reported(found, saved):
+            director.meant = self._meant_by(found, saved)
 
     def left_by_a_crash(self) -> Saved | None:
         """Return the files as the last director had read them, if it has crashed."""
@@ -93,6 +97,21 @@ class Notes:
         except ConfigError as error:
             log.warning("what ran cannot be read: %s", error)
             return None
+
+    def _goes_on(self, found: Memory, saved: Saved) -> bool:
+        """Whether edits last: their director was not told to end, and the file means the same."""
+        return not found.clean and self._means(found, saved)
+
+    def _meant_by(self, found: Memory | None, saved: Saved) -> Ruleset:
+        """Return the rules that are to run, with the edits that were taken into them."""
+        ran = self.rules(found) if found and self._goes_on(found, saved) else None
+        return ran or saved.rules
+
+    def _reported(self, found: Memory, saved: Saved) -> Ruleset | None:
+        """Return these with the edits that were only reported, where that is still the policy."""
+        if found.reported is None or saved.setup.drift is not Drift.REPORT:
+            return None
+        return self._rules(found.reported) if self._goes_on(found, saved) else None
 
     def _means(self, found: Memory, saved: Saved) -> bool:
         """Whether the rule file means what it did when *found* was written."""
@@ -107,7 +126,7 @@ class Notes:
 
         They are those of the rules that ran, and what it had not yet removed of rules before.
         """
-        text = found.running + found.dropped
+        text = (found.reported or found.running) + found.dropped
         heads = (line for line in text.splitlines(keepends=True) if not line.startswith("-a "))
         return self._rules("".join(heads))
 
@@ -131,9 +150,9 @@ class Notes:
         healths = cluster.healths.values()
         moments = [(it.state, it.since, it.falls, it.weight) for it in healths]
         leaving = {key: memory.moments(it) for key, it in cluster.departures.items()}
-        doubts = (leaving, cluster.lost, cluster.suspected, director.dropped)
+        doubts = (leaving, cluster.lost, cluster.suspected, director.dropped, cluster.rules)
         news = (director.meant, cluster.members, saved, clean, moments, cluster.ramps, doubts)
-        self._meant = director.meant
+        self._rulesets = director.meant, cluster.rules
         if news == self._written:
             return
         asked = time.monotonic()
@@ -150,9 +169,10 @@ class Notes:
         """How long news may wait to be written down, in seconds."""
         return min(LONGEST, SHARE * self._took)
 
-    def has(self, meant: Ruleset) -> bool:
-        """Whether these rules, and not only equal ones, were written down, or could not be."""
-        return meant is self._meant
+    def has(self, director: Director) -> bool:
+        """Whether its rules, and not only equal ones, were written down, or could not be."""
+        meant, running = self._rulesets
+        return meant is director.meant and running is director.cluster.rules
 
     def about(self, saved: Saved) -> bool:
         """Whether a crash would go on with what was written last, given these files."""
@@ -184,6 +204,12 @@ class Notes:
             lost=frozenset(map(str, cluster.lost)),
             suspected=cluster.suspected,
             dropped=spell(director.dropped),
+            reported=None if cluster.rules == director.meant else spell(cluster.rules),
         )
         files.write_atomic(self._path, memory.spell(noted), mode=0o600)
         self._about = saved.digest
+
+
+def _warn(what: str, before: Ruleset, after: Ruleset) -> None:
+    for operation in changes(before, after):
+        log.warning("%s ipvsadm %s", what, spell_operation(operation))

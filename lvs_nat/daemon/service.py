@@ -99,7 +99,7 @@ class Service:
         self._succeeds = paths.sysctls.exists()
         found = self._notes.read()
         self._director = Director(self._first_cluster(found), kernel, self._clock, silent_since)
-        self._notes.brief(self._director, found)
+        self._notes.brief(self._director, found, self._loading.saved)
         self._watching = Watching(watcher, self._loop, self._director, link)
         self._rescuing = Rescuing(rescue, self._loop, self._director)
         self._wishing = Wishing(paths.wishes, self._director, self._clock)
@@ -241,7 +241,7 @@ class Service:
                 notify.status(status)
                 self._said = status
             self._loop.once("remember", self._notes.pause, self._remember)
-            if not self._notes.has(self._director.meant):  # an edit, which was said to be kept
+            if not self._notes.has(self._director):  # an edit, which was said to stay
                 self._remember()
 
     def _remember(self, *, clean: bool = False) -> None:

@@ -1,6 +1,6 @@
 import pytest
 
-from lvs_nat.core.drift import adopt, changes, edits, lost, perform
+from lvs_nat.core.drift import adopt, changes, edits, lost, perform, reweighed
 from lvs_nat.core.plan import (
     AddService,
     DelDestination,
@@ -43,6 +43,21 @@ def test_an_edit_of_a_failed_server_leaves_its_meant_weight_alone():
     assert adopt(WEB, quiesced, changes(quiesced, limited)) == rules(
         service(VIP, real("192.168.122.10:80", 5, upper_threshold=50), RS2)
     )
+
+
+@pytest.mark.parametrize(
+    "row, after",
+    [
+        # What somebody has done to the same row, or the row itself, is not to be saved.
+        (real("192.168.122.10:80", 7, upper_threshold=50), real("192.168.122.10:80", 7)),
+        (real("192.168.122.30:80", 7), RS1),
+    ],
+)
+def test_of_a_row_that_is_given_a_weight_no_more_than_the_weight_is_taken(row, after):
+    meant = rules(service(VIP, RS1, RS2))
+
+    assert reweighed(meant, [SetDestination(tcp(VIP), row)]) == rules(service(VIP, after, RS2))
+    assert reweighed(meant, [SetDestination(tcp("172.25.0.11:80"), row)]) == meant
 
 
 def test_a_failed_server_that_is_absent_is_not_taken_for_a_deletion():

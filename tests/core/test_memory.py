@@ -31,6 +31,7 @@ def noted(healths, rules=RULES):
         "departures": {row: Departure(9.5, way=True, flowing=True)},
         "lost": frozenset({"tcp 10.0.0.1:80"}),
         "dropped": "-A -t 10.0.0.2:80 -s rr\n",
+        "reported": "-A -t 10.0.0.3:80 -s lc\n",
         "suspected": 7.25,
     }
     problems = (Problem("rules", 3, "nonsense"), Problem("lvs-nat.conf", 0, "cannot be read"))
@@ -51,7 +52,7 @@ def test_what_is_remembered_is_read_back(rules):
     "name, nothing",
     [
         *(("ramps", {}), ("problems", ()), ("departures", {})),
-        *(("lost", frozenset()), ("suspected", None), ("dropped", "")),
+        *(("lost", frozenset()), ("suspected", None), ("dropped", ""), ("reported", None)),
     ],
 )
 def test_a_state_file_of_a_director_that_did_not_know_of_something_is_one_too(name, nothing):

@@ -6,8 +6,8 @@ import pytest
 
 from lvs_nat.core.cluster import Cluster, Row
 from lvs_nat.core.health import Outcome, Verdict, Weight
-from lvs_nat.core.plan import AddService, SetDestination
-from lvs_nat.core.setup import Own, ServiceSetup, Setup, WhenEmpty
+from lvs_nat.core.plan import AddService, SetDestination, SetService
+from lvs_nat.core.setup import Drift, Own, ServiceSetup, Setup, WhenEmpty
 from lvs_nat.daemon.director import Director
 from lvs_nat.daemon.notes import Notes
 from lvs_nat.daemon.paths import Paths
@@ -73,7 +73,7 @@ class Line:
         found, rows = self.notes.read(), self.kernel.read().services
         cluster = self.notes.cluster(found, self.saved, rows, self.now, HERE, at_once=at_once)
         self.director = self._director(cluster)
-        self.notes.brief(self.director, found)
+        self.notes.brief(self.director, found, self.saved)
         self.director.reconcile()
         return self
 
@@ -156,6 +156,29 @@ def test_a_service_that_a_reload_has_dropped_leaves_though_its_director_ends_bef
     assert held == {tcp(VIP), FOREIGN.name}
     assert one.services == {NEW.name, FOREIGN.name}
     assert one.noted().notes.read().dropped == ""
+
+
+@pytest.mark.parametrize("drift", Drift)
+def test_an_edit_by_hand_stands_for_the_next_director_as_it_did_for_the_last(line, at_once, drift):
+    one = line(Setup(drift=drift)).hears(PASS).hears(PASS, path=True)
+    one.director.reconcile()
+    one.kernel.apply([SetService(service(VIP, scheduler="wrr"))])
+    one.director.reconcile()
+    before = one.kernel.read(), one.director.meant
+    one.followed(at_once)
+
+    assert (one.kernel.read(), one.director.meant) == before
+
+
+def test_what_was_only_reported_is_no_longer_left_once_it_is_undone(line, at_once):
+    one = line(Setup(drift=Drift.REPORT)).hears(PASS).hears(PASS, path=True)
+    for scheduler in ("rr", "wrr", "rr"):
+        one.kernel.apply([SetService(service(VIP, scheduler=scheduler))])
+        one.director.reconcile()
+        one.followed(at_once)
+
+    assert one.notes.read().reported is None
+    assert one.kernel.read().services == WEB.services
 
 
 def test_the_weight_that_a_server_asks_for_is_news(line):

@@ -454,6 +454,62 @@ def test_an_edit_outlives_a_crash_from_the_moment_it_is_said_to_be_kept(stage):
     assert stage.table == EDITED.services
 
 
+def test_a_weight_is_saved_without_what_was_only_reported(stage):
+    stage.paths.config.write_text(UNTOUCHED + "drift = report\n")
+
+    def weigh():
+        stage.kernel.apply([SetService(WRR)])
+        before = stage.ask("running")["rules"]
+        ask(stage.paths.socket, "weigh", server=str(RS2.endpoint), weight=14)
+        return before, stage.ask("running")["rules"]
+
+    before, after = stage.play(weigh)[0]
+    heavier = real("192.168.122.20:80", 14)
+
+    assert before == spell(WEB)
+    assert after == spell(rules(service(VIP, RS1, heavier)))
+    assert stage.table == rules(service(VIP, RS1, heavier, scheduler="wrr")).services
+
+
+@pytest.mark.parametrize(
+    "later, left",
+    [
+        ("drift = report\n", EDITED),
+        ("drift = adopt\n", WEB),
+        ("drift = repair\n", WEB),
+    ],
+)
+def test_what_was_only_reported_is_left_by_the_next_director_after_a_crash(stage, later, left):
+    stage.paths.config.write_text(UNTOUCHED + "drift = report\n")
+
+    def edit():
+        stage.remembered(WEB)
+        stage.kernel.apply([SetService(WRR)])
+        stage.ask("running")  # by now it is told
+        return stage.paths.memory.read_bytes()
+
+    stage.paths.memory.write_bytes(stage.play(edit)[0])
+    stage.paths.config.write_text(UNTOUCHED + later)
+    running = stage.play(lambda: stage.ask("running")["rules"])[0]
+
+    assert running == spell(WEB)
+    assert stage.table == left.services
+
+
+def test_what_was_only_reported_ends_with_a_restart(stage):
+    stage.paths.config.write_text(UNTOUCHED + "drift = report\n")
+
+    def edit():
+        stage.kernel.apply([SetService(WRR)])
+        stage.ask("running")
+
+    stage.play(edit)
+    before = stage.table
+    stage.play()
+
+    assert (before, stage.table) == (EDITED.services, WEB.services)
+
+
 def test_edits_that_a_reload_has_dropped_do_not_return_with_a_crash(stage):
     def reload():
         stage.kernel.apply([SetService(WRR)])
