@@ -14,7 +14,7 @@ from lvs_nat.cli.systemd import BUSY, stopping
 from lvs_nat.core.setup import Own, Setup
 from lvs_nat.daemon.notes import Notes
 from lvs_nat.daemon.paths import Paths
-from lvs_nat.daemon.saved import load, settings
+from lvs_nat.daemon.saved import rules_of, settings
 from lvs_nat.errors import AlreadyRunning, ConfigError, LvsNatError, NotRunning
 from lvs_nat.model import Ruleset
 from lvs_nat.system.control import ask
@@ -120,19 +120,27 @@ def clean_up(where: Paths) -> list[str]:
 
 
 def _last(where: Paths) -> tuple[Ruleset, Setup]:
-    """Return the rules that ran, or else the saved ones, and the settings.
+    """Return what is to be cleared, without its rows, and the settings: those that ran.
 
-    Files broken since the start must not keep the service from being stopped.  But where it
-    cannot be known whether the whole table is ours, no more than our rules is cleared.
+    The files count where that is not known.  Broken ones must not keep the service from being
+    stopped, but where it cannot be known whether the whole table is ours, no more than our
+    rules is cleared.
     """
-    try:
-        setup = settings(where)[0]
-    except ConfigError:
-        setup = Setup(own=Own.RULES)
     notes = Notes(where.memory)
     found = notes.read()
-    rules = notes.rules(found) if found else None
-    if rules is None:
-        with suppress(ConfigError):
-            rules = load(where).rules
-    return rules or Ruleset(), setup
+    ran, setup = (notes.ours(found), notes.setup(found)) if found else (None, None)
+    return ran or _saved(where), setup or _configured(where)
+
+
+def _saved(where: Paths) -> Ruleset:
+    try:
+        return rules_of(where)[0].ruleset
+    except ConfigError:
+        return Ruleset()
+
+
+def _configured(where: Paths) -> Setup:
+    try:
+        return settings(where)[0]
+    except ConfigError:
+        return Setup(own=Own.RULES)

@@ -11,7 +11,7 @@ from lvs_nat.core.cluster import Cluster
 from lvs_nat.core.drift import changes
 from lvs_nat.core.memory import Memory
 from lvs_nat.core.resuming import presumed, resumed
-from lvs_nat.core.setup import Drift
+from lvs_nat.core.setup import Drift, Setup
 from lvs_nat.core.spelling import spell, spell_operation
 from lvs_nat.core.targets import Here
 from lvs_nat.daemon.director import Director
@@ -129,6 +129,14 @@ class Notes:
         text = (found.reported or found.running) + found.dropped
         heads = (line for line in text.splitlines(keepends=True) if not line.startswith("-a "))
         return self._rules("".join(heads))
+
+    def setup(self, found: Memory) -> Setup | None:
+        """Return the settings that ran; None, and a word, if they are bad."""
+        try:
+            return setup_of(found.settings, f"{self._path}: settings")
+        except ConfigError as error:
+            log.warning("returning to the settings in the file: %s", error)
+            return None
 
     def _rules(self, text: str) -> Ruleset | None:
         try:

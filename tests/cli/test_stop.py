@@ -47,13 +47,15 @@ def test_a_director_that_hangs_is_killed_where_it_should_end(tmp_path, how, numb
 
 @pytest.fixture
 def crashed(tmp_path):
-    """Stop a director that has crashed, having run WEB; give what is left of the table."""
-    text = memory.spell(Memory(boot_id(), False, 0.0, "", spell(WEB), spell(WEB), ""))
-    (tmp_path / "state.json").write_text(text)
+    """Stop a director that has crashed, and give what is left of the table.
+
+    What ran is what its state file says; saved and config are what the files hold by now.
+    """
     places = {"--rules": "ipvsadm", "--config": "conf", "--run-dir": ".", "--state-dir": "."}
     words = [word for option, name in places.items() for word in (option, str(tmp_path / name))]
 
-    def stop(saved, config):
+    def stop(state, saved, config):
+        (tmp_path / "state.json").write_text(state)
         (tmp_path / "ipvsadm").write_text(saved)
         (tmp_path / "conf").write_text(config)
         with Ipvs() as kernel:
@@ -62,25 +64,68 @@ def crashed(tmp_path):
             assert main(["stop", *words], Machine(io.StringIO(), io.StringIO(), 0)) == 0
             left = kernel.read().services
             kernel.flush()
-        return left, sorted(path.name for path in tmp_path.iterdir())
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["conf", "ipvsadm"]
+        return left
 
     return stop
 
 
+def left_by(settings, ran=WEB, **more):
+    """Return the state file of a director that ran *ran* by *settings*."""
+    text = spell(ran)
+    return memory.spell(Memory(boot_id(), False, 0.0, "", text, text, settings, **more))
+
+
+OURS, THEIRS = spell(WEB), spell(rules(SAVED))
+ALL = (*WEB.services.values(), OTHER, SAVED)
+
+
 @pytest.mark.kernel
 @pytest.mark.parametrize(
-    "saved, config, left",
+    "ran, saved, config, left",
     [
-        (spell(rules(SAVED)), "", ()),
-        ("nonsense\n", "", ()),
-        (spell(rules(SAVED)), "own = rules\n", (OTHER, SAVED)),
-        ("nonsense\n", "own = rules\n", (OTHER, SAVED)),
-        (spell(WEB), "nonsense = 1\n", (OTHER, SAVED)),
-        (spell(WEB), "on_stop = keep\n", (*WEB.services.values(), OTHER, SAVED)),
-        ("nonsense\n", "on_stop = keep\n", (*WEB.services.values(), OTHER, SAVED)),
+        ("", THEIRS, "", ()),
+        ("", "nonsense\n", "nonsense = 1\n", ()),
+        ("", OURS, "own = rules\n", ()),
+        ("", OURS, "on_stop = keep\n", ()),
+        ("own = rules\n", THEIRS, "own = rules\n", (OTHER, SAVED)),
+        ("own = rules\n", OURS, "", (OTHER, SAVED)),
+        ("own = rules\n", "nonsense\n", "nonsense = 1\n", (OTHER, SAVED)),
+        ("on_stop = keep\n", OURS, "on_stop = keep\n", ALL),
+        ("on_stop = keep\n", OURS, "", ALL),
+        ("on_stop = keep\n", "nonsense\n", "nonsense = 1\n", ALL),
     ],
 )
-def test_after_a_crash_what_ran_is_cleared_and_no_more_than_the_settings_allow(
-    crashed, saved, config, left
+def test_a_stop_after_a_crash_does_what_the_settings_that_ran_say_whatever_the_files_hold(
+    crashed, ran, saved, config, left
 ):
-    assert crashed(saved, config) == (rules(*left).services, ["conf", "ipvsadm"])
+    assert crashed(left_by(ran), saved, config) == rules(*left).services
+
+
+@pytest.mark.kernel
+def test_with_own_rules_a_stop_after_a_crash_takes_what_a_reload_had_dropped_too(crashed):
+    state = left_by("own = rules\n", rules(SAVED), dropped=OURS)
+
+    assert crashed(state, THEIRS, "") == rules(OTHER).services
+
+
+UNREADABLE = left_by("intervall = 1\n")
+
+
+@pytest.mark.kernel
+@pytest.mark.parametrize(
+    "state, config, left",
+    [
+        ("torn", "", ()),
+        ("torn", "own = rules\n", (OTHER, *WEB.services.values())),
+        ("torn", "on_stop = keep\n", ALL),
+        ("torn", "nonsense = 1\n", (OTHER, *WEB.services.values())),
+        (UNREADABLE, "", ()),
+        (UNREADABLE, "own = rules\n", (OTHER, SAVED)),
+        (UNREADABLE, "nonsense = 1\n", (OTHER, SAVED)),
+    ],
+)
+def test_where_what_ran_is_not_known_the_files_count_and_in_doubt_no_more_than_our_rules_goes(
+    crashed, state, config, left
+):
+    assert crashed(state, THEIRS, config) == rules(*left).services
