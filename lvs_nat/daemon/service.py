@@ -326,7 +326,9 @@ class Service:
         # What is done now stays done, whatever the rest comes to.
         self._loop.stop()
         notify.stopping()
-        self._notes.forget()
-        lines += give_back(self._kernel, setup, self._host, self._timeouts)
+        try:
+            lines += give_back(self._kernel, setup, self._host, self._timeouts)
+        finally:
+            self._notes.forget()  # no sooner: were we killed, the next stop would not know what ran
         log.info("stopped")
         return {"restored": lines}

@@ -16,7 +16,7 @@ from lvs_nat.core import wire
 from lvs_nat.core.cluster import Cluster
 from lvs_nat.core.health import Outcome, Verdict
 from lvs_nat.core.orders import Hearing
-from lvs_nat.core.plan import AddDestination, SetService, StartDaemon
+from lvs_nat.core.plan import AddDestination, SetService, SetTimeouts, StartDaemon
 from lvs_nat.core.setup import Setup
 from lvs_nat.core.spelling import spell
 from lvs_nat.daemon.director import Director
@@ -28,9 +28,10 @@ from lvs_nat.daemon.service import Service
 from lvs_nat.daemon.succession import Seat
 from lvs_nat.errors import KernelError, LvsNatError
 from lvs_nat.lab.topology import until
-from lvs_nat.model import SyncDaemon, SyncRole
+from lvs_nat.model import SyncDaemon, SyncRole, Timeouts
 from lvs_nat.system.control import ask
 from lvs_nat.system.program import Program
+from lvs_nat.system.timeouts import TimeoutRecord
 from tests.builders import RS1, RS2, VIP, WEB, at, real, rules, service, tcp
 from tests.fakes import FakeIpvs
 
@@ -305,6 +306,36 @@ def test_a_sync_daemon_that_the_file_has_no_more_ends(stage, how):
 
 
 MASTER, BACKUP = (SyncDaemon(role, "lo", 1) for role in SyncRole)
+
+
+class Attentive(FakeIpvs):
+    """A table that notes whether *path* is there while its timeouts are set."""
+
+    def __init__(self, path):
+        super().__init__()
+        self.path = path
+        self.seen = []
+
+    def apply(self, operations):
+        if any(isinstance(it, SetTimeouts) for it in operations):
+            self.seen.append(self.path.exists())
+        return super().apply(operations)
+
+
+def test_what_ran_is_known_until_a_stop_has_given_everything_back(stage):
+    stage.kernel = Attentive(stage.paths.memory)
+    stage.save(rules(*WEB.services.values(), timeouts=Timeouts(100, 20, 300)))
+
+    def stop():
+        until(stage.paths.memory.exists, 5, "the state file")
+        TimeoutRecord(stage.paths.timeouts).note(Timeouts(900, 120, 300), Timeouts(100, 20, 300))
+        stage.ask("stop")
+
+    stage.play(stop)
+
+    assert stage.kernel.seen == [False, True]  # by the start, and by the stop
+    assert stage.kernel.read().timeouts == Timeouts(900, 120, 300)
+    assert not stage.paths.memory.exists()
 
 
 def test_files_are_judged_where_they_lie_and_not_gone_over_to(stage):
