@@ -56,7 +56,11 @@ class Sysctls:
             self._record.save(found)
         for name, value in wanted.items():
             if present.get(name, value) != value:
-                lines += self._change(name, present[name], value)
+                try:
+                    lines += self._change(name, present[name], value)
+                except LvsNatError:  # forwarding is the first, so none is changed
+                    self._record.save(record) if record else self._record.remove()
+                    raise
         return lines
 
     def check(self) -> list[str]:

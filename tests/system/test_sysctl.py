@@ -338,6 +338,19 @@ def test_a_link_in_the_place_of_a_setting_is_not_followed(machine, tmp_path):
         machine.director().set(WANTS)
 
     assert (tmp_path / "victim").read_text() == "0\n"
+    assert not machine.record.exists()
+
+
+def test_a_start_that_cannot_forward_leaves_the_record_of_those_before_it(machine):
+    machine.director().set(WANTS)
+    record = machine.record.read_bytes()
+    (machine.root / FORWARD).unlink()
+    (machine.root / FORWARD).symlink_to(machine.root / "net/ipv4/conf/all/send_redirects")
+
+    with pytest.raises(LvsNatError, match="without it no real server can answer"):
+        machine.director().set(WANTS)
+
+    assert machine.record.read_bytes() == record
 
 
 def snapshot(root="/proc/sys/net"):
