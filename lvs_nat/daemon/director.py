@@ -153,12 +153,13 @@ class Director:
     def dropped(self) -> Ruleset:
         """What the kernel holds, without its rows, of rules that run no more: ours to remove."""
         rules, actual = self.cluster.rules, self.actual
-        names = self._dropped & actual.services.keys() - rules.services.keys()
+        services = {
+            name: bare(actual.services[name])
+            for name in self._dropped
+            if name in actual.services and name not in rules.services
+        }
         roles = self._ended & actual.daemons.keys() - rules.daemons.keys()
-        return Ruleset(
-            {name: bare(actual.services[name]) for name in names},
-            daemons={role: actual.daemons[role] for role in roles},
-        )
+        return Ruleset(services, daemons={role: actual.daemons[role] for role in roles})
 
     def move(self, here: Here) -> None:
         """Ask from where the machine's addresses, now *here*, allow it.
