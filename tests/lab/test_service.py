@@ -287,6 +287,7 @@ def test_a_server_added_by_hand_serves_at_once_and_is_watched_like_the_others(di
     RULES.write_text("".join(TUTORIAL.splitlines(keepends=True)[:2]))
     director.service("start")
     director.ipvsadm("-a", "-t", VIP, "-r", LVS02, "-m", "-w", "10")
+    until(lambda: len(director.status()["services"][0]["servers"]) == 2, 3, "lvs02 in the status")
     until(lambda: director.server(LVS02)["words"] == "connected", 5, "a verdict on lvs02")
     during = director.table()
     director.lab.kill_server("lvs02")
