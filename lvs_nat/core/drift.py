@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import fields, replace
 
 from lvs_nat.core.plan import (
@@ -20,15 +20,17 @@ from lvs_nat.core.plan import (
 )
 from lvs_nat.core.pool import unscaled
 from lvs_nat.core.setup import Own, Setup
-from lvs_nat.model import Destination, Ruleset, SyncRole, Timeouts, bare
+from lvs_nat.model import Destination, Ruleset, ServiceName, SyncRole, Timeouts, bare
 
 
-def lost(expected: Ruleset, actual: Ruleset) -> bool:
-    """Say whether a table that should hold services holds none at all.
+def lost(expected: Ruleset, actual: Ruleset, added: Set[ServiceName] = frozenset()) -> bool:
+    """Say whether a table that should hold services holds none at all, or none but those *added*.
 
-    One such look may be the middle of `ipvsadm -C; ipvsadm -R`; two in a row are a loss.
+    These we have added ourselves since the last look, and perhaps to an empty table.  One such
+    look may be the middle of `ipvsadm -C; ipvsadm -R`; two in a row are a loss.
     """
-    return bool(expected.services) and not actual.services
+    added = added if expected.services.keys() - added else frozenset()
+    return bool(expected.services) and not actual.services.keys() - added
 
 
 def changes(before: Ruleset, after: Ruleset) -> tuple[Operation, ...]:

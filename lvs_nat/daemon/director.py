@@ -14,6 +14,7 @@ from lvs_nat.core.drift import adopt, configured, edits, foreign, lost, perform,
 from lvs_nat.core.health import Verdict
 from lvs_nat.core.judging import judged
 from lvs_nat.core.plan import (
+    AddService,
     DelDestination,
     DelService,
     Operation,
@@ -99,6 +100,8 @@ class Director:
         self._silent_since = silent_since
         # What the kernel should hold if nobody else has written to it; None: nobody knows.
         self._expected: Ruleset | None = None
+        # Services that we have made since the look before the last one.
+        self._added: frozenset[ServiceName] = frozenset()
         # Roles of the sync daemons that rules have named which run no more.
         self._ended: frozenset[SyncRole] = frozenset()
         # Services that rules have named which run no more, and the kernel still holds.
@@ -227,6 +230,7 @@ class Director:
         # The kernel fills in what a StartDaemon leaves open; only it knows what to expect then.
         filled_in = any(isinstance(operation, StartDaemon) for operation in done)
         self._expected = None if filled_in else self.actual
+        self._added = frozenset(it.service.name for it in done if isinstance(it, AddService))
         self._complain(tuple(str(refusal.error) for refusal in refusals))
 
     def pending(self) -> tuple[Operation, ...]:
@@ -253,7 +257,8 @@ class Director:
 
     def _lost(self, now: float) -> bool:
         """Say whether to wait for a second look at a table that seems lost."""
-        if self._expected is None or not lost(self._ours(self._expected), self._ours(self.actual)):
+        expected, actual = self._expected, self._ours(self.actual)
+        if expected is None or not lost(self._ours(expected), actual, self._added):
             self._empty_since = None
             return False
         if self._empty_since is None:

@@ -36,7 +36,7 @@ class Notes:
         self._path = path
         self._boot = files.boot_id()
         self._written: object = None
-        self._about = ""
+        self._about: Saved | None = None
         self._took = 0.0
         self._rulesets: tuple[Ruleset | None, Ruleset | None] = None, None
 
@@ -51,7 +51,6 @@ class Notes:
             return None
         if found.boot != self._boot:
             return None
-        self._about = found.saved
         return found
 
     def cluster(
@@ -184,7 +183,8 @@ class Notes:
 
     def about(self, saved: Saved) -> bool:
         """Whether a crash would go on with what was written last, given these files."""
-        return self._about == saved.digest
+        about = self._about
+        return about is not None and (about.digest == saved.digest or about.rules == saved.rules)
 
     def hand_over(self, director: Director, saved: Saved, began: float) -> None:
         """Write down all of it, for a successor at once; raise OSError where that cannot be."""
@@ -215,7 +215,7 @@ class Notes:
             reported=None if cluster.rules == director.meant else spell(cluster.rules),
         )
         files.write_atomic(self._path, memory.spell(noted), mode=0o600)
-        self._about = saved.digest
+        self._about = saved
 
 
 def _warn(what: str, before: Ruleset, after: Ruleset) -> None:

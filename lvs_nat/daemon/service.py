@@ -241,7 +241,8 @@ class Service:
                 notify.status(status)
                 self._said = status
             self._loop.once("remember", self._notes.pause, self._remember)
-            if not self._notes.has(self._director):  # an edit, which was said to stay
+            # An edit, which was said to stay, or one that a reload has dropped.
+            if not self._notes.has(self._director) and self._notes.about(self._loading.saved):
                 self._remember()
 
     def _remember(self, *, clean: bool = False) -> None:
@@ -293,8 +294,6 @@ class Service:
             with undisturbed():
                 self._director.reload(*self._loading.load())
                 self._ask()
-            if self._notes.about(self._loading.saved):  # with edits that are dropped now
-                self._remember()
             self._host.set()  # last: a setting that the kernel refuses must not leave half of it
         finally:
             self._feed_watchdog()

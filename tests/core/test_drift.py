@@ -72,12 +72,27 @@ def test_weight_by_hand_addition_and_deletion_are_taken_in():
     assert adopt(WEB, WEB, changes(WEB, actual)) == actual
 
 
+NEW = service("172.25.0.10:81", RS1)
+BOTH = rules(*WEB.services.values(), NEW)
+
+
 @pytest.mark.parametrize(
-    "expected, actual, answer",
-    [(rules(), rules(), False), (WEB, rules(), True), (WEB, WEB, False), (rules(), WEB, False)],
+    "expected, actual, added, answer",
+    [
+        (rules(), rules(), (), False),
+        (WEB, rules(), (), True),
+        (WEB, WEB, (), False),
+        (rules(), WEB, (), False),
+        (WEB, WEB, (WEB,), False),  # all of it is new
+        (WEB, rules(), (WEB,), True),
+        (BOTH, rules(NEW), (), False),
+        (BOTH, rules(NEW), (rules(NEW),), True),  # it was added to an empty table
+        (BOTH, rules(), (rules(NEW),), True),
+        (BOTH, WEB, (rules(NEW),), False),
+    ],
 )
-def test_a_table_is_lost_when_nothing_is_left_of_something(expected, actual, answer):
-    assert lost(expected, actual) is answer
+def test_a_table_is_lost_when_nothing_is_left_of_something(expected, actual, added, answer):
+    assert lost(expected, actual, {name for one in added for name in one.services}) is answer
 
 
 def test_a_sync_daemon_that_somebody_stopped_is_noticed():

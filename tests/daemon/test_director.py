@@ -27,6 +27,7 @@ from tests.fakes import FakeIpvs
 PASS = Verdict(Outcome.PASS, "connected")
 REFUSED = Verdict(Outcome.REFUSED, "connection refused")
 OTHER = service("10.9.9.9:25", real("192.168.122.10:25"))
+THIRD = service("10.9.9.9:26", RS1)
 WRR = service(VIP, scheduler="wrr")
 
 
@@ -161,6 +162,33 @@ def test_a_table_found_empty_twice_is_put_back():
     assert story.director.suspects_loss
     assert story.looks(SECOND_LOOK).table == WEB.services
     assert story.director.meant == WEB
+
+
+class Interrupted(FakeIpvs):
+    """A table to which *meanwhile* is done between the next look and what comes of it."""
+
+    meanwhile = None
+
+    def apply(self, operations):
+        act, self.meanwhile = self.meanwhile, None
+        if act:
+            act()
+        return super().apply(operations)
+
+
+def test_a_table_that_is_emptied_just_before_something_is_added_is_put_back_whole():
+    both = rules(*WEB.services.values(), OTHER)
+    story = Story(kernel=Interrupted()).serving().looks()
+    story.director.reload(both, Setup())
+    story.hears(real("192.168.122.10:25"), PASS)
+    story.kernel.meanwhile = story.kernel.flush
+    story.director.reload(rules(*both.services.values(), THIRD), Setup())
+    story.looks()
+    left = story.services.keys()
+
+    assert left == {THIRD.name}
+    assert story.looks().looks(SECOND_LOOK).services.keys() == {*both.services, THIRD.name}
+    assert story.director.meant.services.keys() == {*both.services, THIRD.name}
 
 
 def test_a_glance_sees_a_lost_table_and_neither_traffic_nor_a_silent_kernel():
