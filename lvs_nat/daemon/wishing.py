@@ -50,8 +50,10 @@ class Wishing:
         """Take up the wishes that were kept; a file that cannot be used is said."""
         try:
             found = _parse(files.read_text(self._path), self._clock() - self._wall())
-        except ConfigError:
-            return  # there is none
+        except ConfigError as error:
+            if not isinstance(error.__cause__, FileNotFoundError):
+                log.error("the operator's wishes are lost: %s", error)
+            return
         except ValueError as error:
             log.error("the operator's wishes are lost, %s cannot be used: %s", self._path, error)
             return

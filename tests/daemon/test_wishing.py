@@ -130,6 +130,29 @@ def test_a_file_that_is_none_is_said_and_done_without(stage, text, caplog):
     assert "wishes are lost" in caplog.text
 
 
+def no_text(path):
+    path.write_bytes(b'{"format": 1, "wishes": "\xff"}')
+
+
+@pytest.mark.parametrize(
+    "hide, why",
+    [
+        (no_text, "a byte that is not UTF-8"),
+        (Path.mkdir, "is a directory"),
+        (lambda path: path.symlink_to(path), "leads in a circle"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_said_and_done_without(stage, hide, why, caplog):
+    stage.path.parent.mkdir()
+    hide(stage.path)
+    stage.another().recall()
+
+    assert stage.director.cluster.wishes == {}
+    [record] = caplog.records
+    assert record.message.startswith(f"the operator's wishes are lost: {stage.path}")
+    assert why in record.message
+
+
 def test_no_file_is_nothing_to_speak_of(stage, caplog):
     stage.another().recall()
 
