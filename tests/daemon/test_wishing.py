@@ -28,6 +28,7 @@ class Stage:
 
     def __init__(self, folder, ruleset=WEB, least=0.0):
         self.now = 1000.0
+        self.ahead = 1e9  # what wall time is ahead of that
         self.path = folder / "state" / "wishes.json"
         setup = Setup(ServiceSetup(keep_at_least=least))
         self.kernel = FakeIpvs()
@@ -39,9 +40,24 @@ class Stage:
     def clock(self):
         return self.now
 
-    def another(self, booted=0.0):
-        """Return what a later director reads; its monotonic clock began *booted* later."""
-        return Wishing(self.path, self.director, self.clock, lambda: self.now + 1e9 + booted)
+    def wall(self):
+        return self.now + self.ahead
+
+    def another(self, boot="this boot"):
+        """Return what a later director has for its operator's wishes."""
+        return Wishing(self.path, self.director, self.clock, self.wall, boot)
+
+    def restart(self, boot="this boot"):
+        """Have another director begin, which knows what is written."""
+        cluster = self.director.cluster
+        self.director.cluster = Cluster.of(cluster.rules, cluster.setup, cluster.healths)
+        self.wishing = self.another(boot)
+        self.wishing.recall()
+
+    def reboot(self):
+        """Restart after a boot: the monotonic clock begins anew."""
+        self.now, self.ahead = self.now - 500.0, self.ahead + 500.0
+        self.restart("the next boot")
 
     def asks(self, wish, server="192.168.122.10:80", **more):
         return self.wishing.wish({"server": server, "wish": wish, **more})["rows"]
@@ -110,10 +126,67 @@ def test_wishes_outlive_restart_reload_and_boot_with_their_deadlines(stage):
     stage.director.reload(WEB, stage.director.cluster.setup)
     assert stage.later(1).rows() == (DRAINED, RS2)
 
-    stage.director.cluster = Cluster.of(WEB, Setup(), stage.director.cluster.healths)
-    stage.another(booted=10.0).recall()
-    assert stage.later(18).rows() == (DRAINED, RS2)
+    stage.restart()
+    assert stage.later(8).rows() == (DRAINED, RS2)
+
+    stage.reboot()
+    assert stage.later(20).rows() == (DRAINED, RS2)
     assert stage.later(1).rows() == (RS2,)
+
+
+DAY = 86400.0
+
+
+@pytest.mark.parametrize("step", [DAY, -DAY])
+def test_a_clock_that_is_set_moves_no_deadline_within_the_boot(stage, step):
+    stage.asks("disable", ends_after=60.0)
+    stage.ahead += step
+    stage.restart()
+
+    assert stage.later(59).rows() == (RS2,)
+    assert len(stage.later(1).rows()) == 2
+
+
+@pytest.mark.parametrize("step", [DAY, -DAY])
+def test_a_clock_that_was_set_before_a_boot_moves_no_deadline_either(stage, step):
+    stage.asks("disable", ends_after=60.0)
+    stage.ahead += step
+    stage.later(10)
+    stage.reboot()
+
+    assert stage.later(49).rows() == (RS2,)
+    assert len(stage.later(1).rows()) == 2
+
+
+def test_after_a_boot_deadlines_are_of_this_boot(stage):
+    stage.asks("disable", ends_after=60.0)
+    stage.reboot()
+    stage.later(10)
+    stage.ahead += DAY
+    stage.restart("the next boot")
+
+    assert stage.later(49).rows() == (RS2,)
+    assert len(stage.later(1).rows()) == 2
+
+
+def test_what_is_not_known_to_be_of_this_boot_goes_by_wall_time(stage):
+    stage.asks("disable", ends_after=60.0)
+    written = json.loads(stage.path.read_text())
+    stage.path.write_text(json.dumps({name: written[name] for name in ("format", "wishes")}))
+    stage.ahead += 30
+    stage.restart()
+
+    assert stage.later(29).rows() == (RS2,)
+    assert len(stage.later(1).rows()) == 2
+
+
+def test_a_clock_that_runs_as_it_should_writes_nothing(stage):
+    stage.asks("disable", ends_after=60.0)
+    stage.path.unlink()
+    stage.ahead += 0.5
+    stage.later(10)
+
+    assert not stage.path.exists()
 
 
 @pytest.mark.parametrize(
@@ -247,6 +320,8 @@ def test_a_drained_server_that_fails_and_returns_is_drained_still(stage):
 
 WISHES = {
     "format": 1,
+    "boot": "this boot",
+    "ahead": 1e9,
     "wishes": [
         {"service": None, "server": "192.168.122.10:80", "wish": "drained", "cut": 2e9, "ends": 3},
         {"service": f"tcp {VIP}", "server": "[::1]:0", "wish": "disabled", "cut": None, "ends": 9},
