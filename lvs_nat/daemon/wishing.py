@@ -91,10 +91,7 @@ class Wishing:
             raise LvsNatError(f"a wish is one of {', '.join(WISHES)}")
         cluster, now = self._director.cluster, self._clock()
         rows = _rows(cluster, request)
-        wishes = dict(cluster.wishes)
-        for whom in list(wishes):
-            if any(whom.endpoint == key.endpoint for key in rows) and _within(whom, request):
-                del wishes[whom]
+        wishes = _without(cluster, rows, _service(request))
         if wish is not Wish.NOTHING:
             wanted = Wanted(
                 wish, _later(now, request, "cut_after"), _later(now, request, "ends_after")
@@ -186,10 +183,23 @@ def _whom(key: Row, request: dict[str, Any]) -> Whom:
     return Whom(None if request.get("service") is None else key.service, key.endpoint)
 
 
-def _within(whom: Whom, request: dict[str, Any]) -> bool:
-    """Whether a wish that was there is about what the request is about."""
-    service = _service(request)
-    return service is None or whom.service in (None, service)
+def _without(cluster: Cluster, rows: list[Row], service: ServiceName | None) -> dict[Whom, Wanted]:
+    """Return the wishes without those about *rows*, all that servers have under *service*.
+
+    Under the other services a wish for all of them holds on.
+    """
+    meant = {key.endpoint for key in rows}
+    services = (None, service)
+    left = {
+        whom: it
+        for whom, it in cluster.wishes.items()
+        if whom.endpoint not in meant or (service and whom.service not in services)
+    }
+    for key in cluster.members if service else ():
+        for_all = cluster.wishes.get(Whom(None, key.endpoint))
+        if for_all and key.endpoint in meant and key.service != service:
+            left.setdefault(Whom(*key), for_all)
+    return left
 
 
 def _later(now: float, request: dict[str, Any], key: str) -> float | None:

@@ -121,6 +121,27 @@ def test_a_server_is_meant_with_all_its_ports_or_under_one_service(tmp_path):
     assert (stage.rows(), stage.rows(OTHER)[0]) == ((RS1, RS2), RS1)
 
 
+@pytest.mark.parametrize("wish, left", [("enable", RS1), ("drain", DRAINED)])
+def test_what_is_asked_under_one_service_changes_nothing_under_the_others(tmp_path, wish, left):
+    third = "172.25.0.12:80"
+    stage = Stage(tmp_path, rules(*(service(name, RS1, RS2) for name in (VIP, OTHER, third))))
+    stage.asks("disable", ends_after=60.0)
+    stage.asks("drain", service=f"tcp {third}", ends_after=30.0)
+    stage.asks(wish, service=f"tcp {OTHER}")
+
+    def rows():
+        return [set(stage.rows(name)) for name in (VIP, OTHER, third)]
+
+    assert rows() == [{RS2}, {left, RS2}, {DRAINED, RS2}]
+    stage.restart()
+    stage.later(31)
+    assert rows() == [{RS2}, {left, RS2}, {RS1, RS2}]
+    stage.later(30)
+    assert rows() == [{RS1, RS2}, {left, RS2}, {RS1, RS2}]
+    stage.asks("enable")
+    assert rows() == [{RS1, RS2}] * 3
+
+
 def test_wishes_outlive_restart_reload_and_boot_with_their_deadlines(stage):
     stage.asks("drain", cut_after=30.0)
     stage.director.reload(WEB, stage.director.cluster.setup)
