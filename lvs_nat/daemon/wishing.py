@@ -16,6 +16,7 @@ from lvs_nat.core.pool import Wish
 from lvs_nat.core.settings import service_name
 from lvs_nat.core.wishes import Wanted, Whom, Wishes
 from lvs_nat.daemon.director import Director
+from lvs_nat.daemon.ledger import Ledger
 from lvs_nat.errors import ConfigError, LvsNatError
 from lvs_nat.model import WEIGHT_MAX, Endpoint, ServiceName
 from lvs_nat.system import files
@@ -45,6 +46,7 @@ class Wishing:
         boot: str | None = None,
     ) -> None:
         self._path = path
+        self._ledger = Ledger(path, "a restart would forget this")
         self._director = director
         self._clock = clock
         self._wall = wall
@@ -68,23 +70,30 @@ class Wishing:
             self._written, self._ahead = found, ahead
         self._director.cluster = self._director.cluster.wished(found, self._clock())
 
-    def keep(self) -> None:
-        """Write the wishes down if they have changed: some end by themselves."""
+    def keep(self) -> list[str]:
+        """Write the wishes down if they have changed: some end by themselves.
+
+        Returns, where that cannot be, what to warn the operator of.
+        """
+        try:
+            self.write()
+        except OSError as error:
+            return [self._ledger.complain(error)]
+        return []
+
+    def write(self) -> None:
+        """Write the wishes down if they have changed; raise OSError where that cannot be."""
         wishes, ahead = self._director.cluster.wishes, self._wall() - self._clock()
         if wishes == self._written and (not wishes or abs(ahead - self._ahead) < STEP):
             return
-        text = _spell(wishes, ahead, self._boot)
-        try:
-            self._path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-            files.write_atomic(self._path, text, 0o600)
-            self._written, self._ahead = wishes, ahead
-        except OSError as error:
-            log.error("cannot write %s: %s; a restart would forget a wish", self._path, error)
+        self._ledger.write(_spell(wishes, ahead, self._boot))
+        self._written, self._ahead = wishes, ahead
 
     def wish(self, request: dict[str, Any]) -> dict[str, Any]:
         """Drain, disable or enable a server; return what becomes of each of its rows.
 
-        Raises LvsNatError where there is no such server, or where too few would be left.
+        Raises LvsNatError where there is no such server, or where too few would be left.  It is
+        done even where it cannot be written down: that is a warning.
         """
         wish = WISHES.get(str(request.get("wish")))
         if wish is None:
@@ -100,9 +109,9 @@ class Wishing:
         if not request.get("force"):
             _guard(cluster, cluster.wished(wishes, now), now)
         self._director.wish(wishes)
-        self.keep()
+        warnings = self.keep()
         log.info("the operator wants %s %s", request["server"], WORDS[wish])
-        return {"rows": self.standing(rows)}
+        return {"rows": self.standing(rows), "warnings": warnings}
 
     def weigh(self, request: dict[str, Any]) -> dict[str, Any]:
         """Set the configured weight of a server in what runs; `save` makes it last."""

@@ -255,11 +255,19 @@ def test_no_file_is_nothing_to_speak_of(stage, caplog):
 
 def test_a_file_that_cannot_be_written_is_said_and_the_wish_holds(stage, caplog):
     stage.path.parent.write_text("a file where a folder should be")
+    request = {"server": "192.168.122.10:80", "wish": "drain"}
     with caplog.at_level(logging.ERROR):
-        stage.asks("drain")
+        answers = [stage.wishing.wish(request) for _ in range(2)]
+        stage.later(1)
 
+    words = f"cannot write {stage.path}: File exists; a restart would forget this"
+    assert [answer["warnings"] for answer in answers] == [[words]] * 2
+    assert caplog.messages == [words]
     assert stage.rows() == (DRAINED, RS2)
-    assert "a restart would forget a wish" in caplog.text
+    stage.path.parent.unlink()
+    assert stage.wishing.wish(request)["warnings"] == []
+    stage.restart()
+    assert stage.later(1).rows() == (DRAINED, RS2)
 
 
 @pytest.mark.parametrize(
