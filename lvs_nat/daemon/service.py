@@ -249,6 +249,7 @@ class Service:
 
     def _hand_over(self) -> None:
         self._naming.rest()  # a successor would never wait for our children
+        self._wishing.write()
         self._notes.hand_over(self._director, self._loading.saved, self._began)
 
     def _feed_watchdog(self) -> None:

@@ -590,6 +590,22 @@ def test_a_reload_that_drops_edits_and_cannot_write_that_down_warns_of_it(stage)
     assert answer == {"refusals": [], "warnings": [words]}
 
 
+@pytest.mark.parametrize("name", ["wishes", "memory"])
+def test_no_successor_is_made_that_would_not_know_what_holds(stage, name):
+    path = getattr(stage.paths, name)
+
+    def renew():
+        block(path)
+        ask(stage.paths.socket, "wish", wish="drain", server=str(RS2.endpoint))
+        return str(stage.refusal("reexec"))
+
+    said = stage.play(renew)[0]
+
+    assert said.endswith(
+        f"goes on: what it knows cannot be written down: [Errno 21] Is a directory: '{path}'"
+    )
+
+
 def test_edits_that_a_reload_has_dropped_do_not_return_with_a_crash(stage):
     def reload():
         stage.kernel.apply([SetService(WRR)])

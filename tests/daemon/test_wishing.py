@@ -270,6 +270,18 @@ def test_a_file_that_cannot_be_written_is_said_and_the_wish_holds(stage, caplog)
     assert stage.later(1).rows() == (DRAINED, RS2)
 
 
+def test_what_is_not_on_disk_is_not_handed_to_a_successor(stage):
+    stage.path.parent.write_text("a file where a folder should be")
+    stage.asks("drain")
+    with pytest.raises(FileExistsError, match=r"wishes\.json"):
+        stage.wishing.write()
+    stage.path.parent.unlink()
+    stage.wishing.write()
+    stage.restart()
+
+    assert stage.later(1).rows() == (DRAINED, RS2)
+
+
 @pytest.mark.parametrize(
     "request_, words",
     [
