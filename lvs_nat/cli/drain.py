@@ -13,6 +13,8 @@ from lvs_nat.system.control import ask
 
 # Between two looks at the connections that are waited for.
 LOOK = 0.5
+# What is asked is answered when it is on disk, which may be slow (seconds).
+PATIENCE = 30.0
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -80,7 +82,7 @@ def _act(args: argparse.Namespace) -> dict[str, Any]:
 
 def _ask(args: argparse.Namespace, verb: str, **more: Any) -> dict[str, Any]:
     told = {"server": args.server, "service": args.service, **more}
-    return ask(paths(args).socket, verb, **told)
+    return ask(paths(args).socket, verb, timeout=PATIENCE, **told)
 
 
 def _wait(

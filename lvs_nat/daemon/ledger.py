@@ -5,9 +5,12 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from lvs_nat.system import files
+from lvs_nat.system import files, notify
 
 log = logging.getLogger(__name__)
+
+# A disk that takes no longer is slow: a director that waits for it does not hang (seconds).
+PATIENCE = 30.0
 
 
 class Ledger:
@@ -20,6 +23,8 @@ class Ledger:
 
     def write(self, text: str) -> None:
         """Replace the file; raise OSError, with its name, where that cannot be."""
+        if notify.watchdog_interval():
+            notify.longer(PATIENCE)
         try:
             self.path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
             files.write_atomic(self.path, text, 0o600)

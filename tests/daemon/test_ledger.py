@@ -1,7 +1,9 @@
 """A file on a real disk that cannot always be written, with systemd's end played by the test."""
 
 import logging
-from contextlib import contextmanager
+import os
+import socket
+from contextlib import contextmanager, suppress
 
 import pytest
 
@@ -68,3 +70,34 @@ def test_an_error_names_the_file_itself(ledger):
         ledger.write("new")
 
     assert caught.value.filename == str(ledger.path)
+
+
+@pytest.fixture
+def systemd(tmp_path, monkeypatch):
+    """What systemd is told, once it is asked what that is."""
+    place = tmp_path / "notify"
+    monkeypatch.setenv("NOTIFY_SOCKET", str(place))
+    monkeypatch.setenv("WATCHDOG_PID", str(os.getpid()))
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as hearing:
+        hearing.bind(str(place))
+        hearing.setblocking(False)
+
+        def told():
+            words = []
+            with suppress(BlockingIOError):
+                while True:
+                    words.append(hearing.recv(4096).decode())
+            return words
+
+        yield told
+
+
+@pytest.mark.parametrize("usec, said", [("2000000", ["EXTEND_TIMEOUT_USEC=30000000"]), ("", [])])
+def test_a_watchdog_is_told_to_wait_for_the_disk_before_it_is_waited_for(
+    ledger, systemd, monkeypatch, usec, said
+):
+    monkeypatch.setenv("WATCHDOG_USEC", usec)
+    with refused(ledger):  # so that only what was said before can be heard
+        attempt(ledger)
+
+    assert systemd() == said
