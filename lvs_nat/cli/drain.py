@@ -13,6 +13,8 @@ from lvs_nat.system.control import ask
 
 # Between two looks at the connections that are waited for.
 LOOK = 0.5
+# What is asked is answered when it is on disk, which may be slow (seconds).
+PATIENCE = 30.0
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -47,13 +49,19 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, machine: Machine) -> int:
-    """Exit 0 once it is done; 1 where it is refused, or --wait ends before the connections."""
+    """Exit 0 once it is done; 1 where it is refused, or --wait ends before the connections.
+
+    What is done but could not be written down is done: that is a warning.
+    """
     found = _act(args)
+    warnings = found.get("warnings", [])  # a director of an older version tells none
+    for warning in warnings:
+        machine.warn(f"warning: {warning}")
     drained = True
     if getattr(args, "wait", False):
         found, drained = _wait(args, found, machine)
     if args.json:
-        machine.say(json.dumps(found, indent=2))
+        machine.say(json.dumps({"rows": found["rows"], "warnings": warnings}, indent=2))
     else:
         machine.say("\n".join(map(_line, found["rows"])))
     return 0 if drained else 1
@@ -73,7 +81,8 @@ def _act(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _ask(args: argparse.Namespace, verb: str, **more: Any) -> dict[str, Any]:
-    return ask(paths(args).socket, verb, server=args.server, service=args.service, **more)
+    told = {"server": args.server, "service": args.service, **more}
+    return ask(paths(args).socket, verb, timeout=PATIENCE, **told)
 
 
 def _wait(

@@ -9,7 +9,8 @@ import time
 from collections.abc import Callable
 from types import FrameType
 
-Callback = Callable[[], None]
+# What it returns is for other callers.
+Callback = Callable[[], object]
 
 
 class Loop:

@@ -11,6 +11,7 @@ from ipaddress import IPv4Address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lvs_nat.daemon.ledger import Ledger
 from lvs_nat.errors import ConfigError
 from lvs_nat.system import files
 from lvs_nat.system.names import Found, Known, Query
@@ -50,6 +51,7 @@ class Naming:
         query: Callable[[Iterable[str]], Query] = Query,
     ) -> None:
         self._path = path
+        self._ledger = Ledger(path, "names have no last good address")
         self._loop = loop
         self._retry = retry
         self._query = query
@@ -138,10 +140,9 @@ class Naming:
             if not self._known:
                 self._path.unlink(missing_ok=True)
                 return
-            self._path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-            files.write_atomic(self._path, _spell(self._known), 0o600)
+            self._ledger.write(_spell(self._known))
         except OSError as error:
-            log.error("cannot write %s: %s; names have no last good address", self._path, error)
+            self._ledger.complain(error)
 
 
 def _spell(names: Mapping[str, Known]) -> str:

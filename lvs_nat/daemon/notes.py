@@ -16,6 +16,7 @@ from lvs_nat.core.spelling import spell, spell_operation
 from lvs_nat.core.targets import Here
 from lvs_nat.daemon.director import Director
 from lvs_nat.daemon.garbage import undisturbed
+from lvs_nat.daemon.ledger import Ledger
 from lvs_nat.daemon.saved import Saved, setup_of
 from lvs_nat.errors import ConfigError
 from lvs_nat.model import Ruleset, Table
@@ -34,6 +35,7 @@ class Notes:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._ledger = Ledger(path, "a crash now would forget this")
         self._boot = files.boot_id()
         self._written: object = None
         self._about: Saved | None = None
@@ -42,11 +44,11 @@ class Notes:
 
     def read(self) -> Memory | None:
         """Return what the last director of this boot left."""
-        if not self._path.exists():
-            return None
         try:
             found = memory.parse(files.read_text(self._path))
         except (ConfigError, ValueError, OSError) as error:
+            if isinstance(error.__cause__, FileNotFoundError):
+                return None
             log.warning("starting without what the last director knew: %s: %s", self._path, error)
             return None
         if found.boot != self._boot:
@@ -150,8 +152,13 @@ class Notes:
         parsed = rules.parse(found.rules, f"{self._path}: rules")
         return Saved(parsed.ruleset, setup, (), found.saved, found.settings, found.problems)
 
-    def write(self, director: Director, saved: Saved, began: float, *, clean: bool = False) -> None:
-        """Write down what runs now, if that is news."""
+    def write(
+        self, director: Director, saved: Saved, began: float, *, clean: bool = False
+    ) -> list[str]:
+        """Write down what runs now, if that is news.
+
+        Returns, where that cannot be, what to warn the operator of.
+        """
         # To see that nothing is new takes a tenth of the time of spelling thousands of rows.
         cluster = director.cluster
         healths = cluster.healths.values()
@@ -161,15 +168,17 @@ class Notes:
         news = (director.meant, cluster.members, saved, clean, moments, cluster.ramps, doubts)
         self._rulesets = director.meant, cluster.rules
         if news == self._written:
-            return
+            return []
         asked = time.monotonic()
         try:
             with undisturbed():
                 self._put(director, saved, began, clean)
             self._written = news
         except OSError as error:
-            log.error("cannot write %s: %s; a crash now would forget this", self._path, error)
-        self._took = time.monotonic() - asked
+            return [self._ledger.complain(error)]
+        finally:
+            self._took = time.monotonic() - asked
+        return []
 
     @property
     def pause(self) -> float:
@@ -214,7 +223,7 @@ class Notes:
             dropped=spell(director.dropped),
             reported=None if cluster.rules == director.meant else spell(cluster.rules),
         )
-        files.write_atomic(self._path, memory.spell(noted), mode=0o600)
+        self._ledger.write(memory.spell(noted))
         self._about = saved
 
 

@@ -245,11 +245,12 @@ class Service:
             if not self._notes.has(self._director) and self._notes.about(self._loading.saved):
                 self._remember()
 
-    def _remember(self, *, clean: bool = False) -> None:
-        self._notes.write(self._director, self._loading.saved, self._began, clean=clean)
+    def _remember(self, *, clean: bool = False) -> list[str]:
+        return self._notes.write(self._director, self._loading.saved, self._began, clean=clean)
 
     def _hand_over(self) -> None:
         self._naming.rest()  # a successor would never wait for our children
+        self._wishing.write()
         self._notes.hand_over(self._director, self._loading.saved, self._began)
 
     def _feed_watchdog(self) -> None:
@@ -283,24 +284,26 @@ class Service:
 
     def _weigh(self, request: dict[str, Any]) -> dict[str, Any]:
         answer = self._wishing.weigh(request)
-        self._remember()  # what was answered outlives a crash
-        return answer
+        return {**answer, "warnings": self._remember()}  # what was answered outlives a crash
 
     def _reload(self, _: dict[str, Any]) -> dict[str, Any]:
         """Read all files and go over to them; raise ConfigError and change nothing if bad."""
+        unwritten: list[str] = []
         notify.reloading()
         notify.longer(2 * BUDGET)  # names are looked up
         try:
             with undisturbed():
                 self._director.reload(*self._loading.load())
                 self._ask()
+            if self._notes.about(self._loading.saved):  # with edits that are dropped now
+                unwritten = self._remember()
             self._host.set()  # last: a setting that the kernel refuses must not leave half of it
         finally:
             self._feed_watchdog()
             notify.ready(self._telling.line())
         log.info("reloaded: %s", self._telling.line())
         warnings = list(map(str, self._loading.saved.warnings))
-        return {"refusals": list(self._director.refusals), "warnings": warnings}
+        return {"refusals": list(self._director.refusals), "warnings": warnings + unwritten}
 
     def _reload_by_signal(self) -> None:
         try:

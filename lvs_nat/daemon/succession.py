@@ -79,8 +79,9 @@ class Succession:
         if self._asked:
             raise LvsNatError("a re-execution is under way already")
         self._asked = asked = Later()
+        if not self._written():
+            return asked
         try:
-            self._write()
             attempt = self._seat.program.attempt(handover.environ(Part.TRIAL, paths=self._paths))
         except OSError as error:
             self._stay(str(error))
@@ -133,14 +134,20 @@ class Succession:
         if self._desk.busy and looks:
             self._loop.after("succession", LOOK, lambda: self._leave(line, looks - 1))
             return
-        try:
-            self._write()
-        except OSError as error:
-            self._stay(f"what we know cannot be written down: {error}")
+        if not self._written():
             self._desk.resume()
             return
         self._answer({})
         self._become(line)
+
+    def _written(self) -> bool:
+        """Write down all that a successor goes on from; stay where that cannot be."""
+        try:
+            self._write()
+        except OSError as error:
+            self._stay(str(error), ": what it knows cannot be written down")
+            return False
+        return True
 
     def _become(self, line: socket.socket) -> None:
         kept = {
@@ -164,9 +171,9 @@ class Succession:
         except OSError as error:  # it has just been tried: memory or processes are at an end
             raise LvsNatError(f"{error}; ending, and leaving the table as it is") from error
 
-    def _stay(self, why: str) -> None:
+    def _stay(self, why: str, what: str = ", the one that is installed fails") -> None:
         self._unwatch()
-        words = f"version {lvs_nat.__version__} goes on, the one that is installed fails: {why}"
+        words = f"version {lvs_nat.__version__} goes on{what}: {why}"
         log.error("%s", words)
         self._answer({"error": words})
 

@@ -16,6 +16,7 @@ from lvs_nat.core.pool import Wish
 from lvs_nat.core.settings import service_name
 from lvs_nat.core.wishes import Wanted, Whom, Wishes
 from lvs_nat.daemon.director import Director
+from lvs_nat.daemon.ledger import Ledger
 from lvs_nat.errors import ConfigError, LvsNatError
 from lvs_nat.model import WEIGHT_MAX, Endpoint, ServiceName
 from lvs_nat.system import files
@@ -24,13 +25,16 @@ log = logging.getLogger(__name__)
 
 # A wish for longer is one without an end (seconds).
 LONGEST = 10**9
+# A clock that is set by more would mislead the next boot (seconds).
+STEP = 1.0
 WISHES = {"drain": Wish.QUIESCED, "disable": Wish.OUT, "enable": Wish.NOTHING}
 
 
 class Wishing:
     """The wishes of one director's operator, and the file that keeps them.
 
-    Deadlines are monotonic here and wall time in the file, which outlives a boot.
+    Deadlines are monotonic here and wall time in the file, which outlives a boot.  Within one
+    boot a clock that is set moves none of them: the file tells what wall time was ahead.
     """
 
     def __init__(
@@ -39,52 +43,64 @@ class Wishing:
         director: Director,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
+        boot: str | None = None,
     ) -> None:
         self._path = path
+        self._ledger = Ledger(path, "a restart would forget this")
         self._director = director
         self._clock = clock
         self._wall = wall
+        self._boot = files.boot_id() if boot is None else boot
         self._written: Wishes = {}
+        self._ahead = 0.0
 
     def recall(self) -> None:
         """Take up the wishes that were kept; a file that cannot be used is said."""
         try:
-            found = _parse(files.read_text(self._path), self._clock() - self._wall())
-        except ConfigError:
-            return  # there is none
+            text, now = files.read_text(self._path), self._wall() - self._clock()
+            found, ahead = _parse(text, self._boot, now)
+        except ConfigError as error:
+            if not isinstance(error.__cause__, FileNotFoundError):
+                log.error("the operator's wishes are lost: %s", error)
+            return
         except ValueError as error:
             log.error("the operator's wishes are lost, %s cannot be used: %s", self._path, error)
             return
-        self._written = found
+        if ahead is not None:  # else they are written anew, as of this boot
+            self._written, self._ahead = found, ahead
         self._director.cluster = self._director.cluster.wished(found, self._clock())
 
-    def keep(self) -> None:
-        """Write the wishes down if they have changed: some end by themselves."""
-        wishes = self._director.cluster.wishes
-        if wishes == self._written:
-            return
-        text = _spell(wishes, self._wall() - self._clock())
+    def keep(self) -> list[str]:
+        """Write the wishes down if they have changed: some end by themselves.
+
+        Returns, where that cannot be, what to warn the operator of.
+        """
         try:
-            self._path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-            files.write_atomic(self._path, text, 0o600)
-            self._written = wishes
+            self.write()
         except OSError as error:
-            log.error("cannot write %s: %s; a restart would forget a wish", self._path, error)
+            return [self._ledger.complain(error)]
+        return []
+
+    def write(self) -> None:
+        """Write the wishes down if they have changed; raise OSError where that cannot be."""
+        wishes, ahead = self._director.cluster.wishes, self._wall() - self._clock()
+        if wishes == self._written and (not wishes or abs(ahead - self._ahead) < STEP):
+            return
+        self._ledger.write(_spell(wishes, ahead, self._boot))
+        self._written, self._ahead = wishes, ahead
 
     def wish(self, request: dict[str, Any]) -> dict[str, Any]:
         """Drain, disable or enable a server; return what becomes of each of its rows.
 
-        Raises LvsNatError where there is no such server, or where too few would be left.
+        Raises LvsNatError where there is no such server, or where too few would be left.  It is
+        done even where it cannot be written down: that is a warning.
         """
         wish = WISHES.get(str(request.get("wish")))
         if wish is None:
             raise LvsNatError(f"a wish is one of {', '.join(WISHES)}")
         cluster, now = self._director.cluster, self._clock()
         rows = _rows(cluster, request)
-        wishes = dict(cluster.wishes)
-        for whom in list(wishes):
-            if any(whom.endpoint == key.endpoint for key in rows) and _within(whom, request):
-                del wishes[whom]
+        wishes = _without(cluster, rows, _service(request))
         if wish is not Wish.NOTHING:
             wanted = Wanted(
                 wish, _later(now, request, "cut_after"), _later(now, request, "ends_after")
@@ -93,9 +109,9 @@ class Wishing:
         if not request.get("force"):
             _guard(cluster, cluster.wished(wishes, now), now)
         self._director.wish(wishes)
-        self.keep()
+        warnings = self.keep()
         log.info("the operator wants %s %s", request["server"], WORDS[wish])
-        return {"rows": self.standing(rows)}
+        return {"rows": self.standing(rows), "warnings": warnings}
 
     def weigh(self, request: dict[str, Any]) -> dict[str, Any]:
         """Set the configured weight of a server in what runs; `save` makes it last."""
@@ -176,10 +192,23 @@ def _whom(key: Row, request: dict[str, Any]) -> Whom:
     return Whom(None if request.get("service") is None else key.service, key.endpoint)
 
 
-def _within(whom: Whom, request: dict[str, Any]) -> bool:
-    """Whether a wish that was there is about what the request is about."""
-    service = _service(request)
-    return service is None or whom.service in (None, service)
+def _without(cluster: Cluster, rows: list[Row], service: ServiceName | None) -> dict[Whom, Wanted]:
+    """Return the wishes without those about *rows*, all that servers have under *service*.
+
+    Under the other services a wish for all of them holds on.
+    """
+    meant = {key.endpoint for key in rows}
+    services = (None, service)
+    left = {
+        whom: it
+        for whom, it in cluster.wishes.items()
+        if whom.endpoint not in meant or (service and whom.service not in services)
+    }
+    for key in cluster.members if service else ():
+        for_all = cluster.wishes.get(Whom(None, key.endpoint))
+        if for_all and key.endpoint in meant and key.service != service:
+            left.setdefault(Whom(*key), for_all)
+    return left
 
 
 def _later(now: float, request: dict[str, Any], key: str) -> float | None:
@@ -203,8 +232,8 @@ def _guard(before: Cluster, after: Cluster, now: float) -> None:
             )
 
 
-def _spell(wishes: Wishes, ahead: float) -> str:
-    """Return *wishes* as text; *ahead* is what wall time is ahead of monotonic time."""
+def _spell(wishes: Wishes, ahead: float, boot: str) -> str:
+    """Return *wishes* as text; *ahead* is what wall time is ahead of *boot*'s monotonic time."""
     entries = [
         {
             "service": str(whom.service) if whom.service else None,
@@ -215,22 +244,29 @@ def _spell(wishes: Wishes, ahead: float) -> str:
         }
         for whom, it in wishes.items()
     ]
-    return json.dumps({"format": 1, "wishes": entries}, indent=1) + "\n"
+    told = {"format": 1, "boot": boot, "ahead": ahead, "wishes": entries}
+    return json.dumps(told, indent=1) + "\n"
 
 
-def _parse(text: str, behind: float) -> Wishes:
+def _parse(text: str, boot: str, ahead: float) -> tuple[Wishes, float | None]:
+    """Return the wishes in *text*, and what wall time was ahead when they were written.
+
+    That is None where they are not known to be of *boot*: then it is as *ahead* as it is now.
+    """
     try:
         data: Any = json.loads(text)
         if data["format"] != 1:
             raise ValueError(f"it has format {data['format']!r}")
-        return dict(_wish(entry, behind) for entry in data["wishes"])
+        was = float(data["ahead"]) if boot and data.get("boot") == boot else None
+        ahead = ahead if was is None else was
+        return dict(_wish(entry, ahead) for entry in data["wishes"]), was
     except (KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise ValueError(f"not a file of wishes: {error}") from error
 
 
-def _wish(entry: Any, behind: float) -> tuple[Whom, Wanted]:
+def _wish(entry: Any, ahead: float) -> tuple[Whom, Wanted]:
     service = None if entry["service"] is None else service_name(entry["service"])
     cut, ends = (
-        None if entry[key] is None else float(entry[key]) + behind for key in ("cut", "ends")
+        None if entry[key] is None else float(entry[key]) - ahead for key in ("cut", "ends")
     )
     return Whom(service, Endpoint.parse(entry["server"])), Wanted(Wish(entry["wish"]), cut, ends)

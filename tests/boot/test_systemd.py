@@ -160,7 +160,41 @@ def seconds_out(machine, signal):
     main = property_of(machine, "MainPID")
     sent = float(machine(f"cut -d' ' -f1 /proc/uptime; kill -{signal} {main}"))
     machine.within(30, f"test $(systemctl show lvs-nat -P MainPID) -ne {main} && {TWO_SERVE}")
-    return int(property_of(machine, "ActiveEnterTimestampMonotonic")) / 1_000_000 - sent
+    return active_since(machine) - sent
+
+
+def active_since(machine):
+    return int(property_of(machine, "ActiveEnterTimestampMonotonic")) / 1_000_000
+
+
+def test_a_director_that_waits_for_a_slow_disk_is_not_taken_for_one_that_hangs(serving):
+    main = property_of(serving, "MainPID")
+
+    # Whoever writes to the machine's only disk waits, for longer than the watchdog.
+    serving(
+        "fsfreeze -f /; { lvs-nat drain 192.168.122.10:80 >/run/drained 2>&1 & }; sleep 5; "
+        "kill -0 $!; waits=$?; fsfreeze -u /; exit $waits"
+    )
+
+    serving.within(5, "grep 'weight 0 in the table' /run/drained")
+    serving("lvs-nat enable 192.168.122.10:80")
+    assert property_of(serving, "MainPID") == main
+
+
+def test_starts_that_fail_for_a_while_leave_no_machine_without_a_director(serving):
+    main, before = property_of(serving, "MainPID"), int(property_of(serving, "NRestarts"))
+    serving("mount -t tmpfs -o size=4k none /run/lvs-nat")
+    serving("head -c 9999 /dev/zero >/run/lvs-nat/full", status=1)
+    with serving.table_stands():
+        serving(f"kill -KILL {main}")
+        # Of systemd's own limit, five starts in ten seconds, nothing would be left.
+        took = serving.within(60, f"test $(systemctl show lvs-nat -P NRestarts) -ge {before + 8}")
+        made = float(serving("cut -d' ' -f1 /proc/uptime; umount -l /run/lvs-nat"))
+        serving.within(20, TWO_SERVE)
+
+    back = active_since(serving) - made
+    print(f"8 starts that failed took {took:.1f} s; serving {back:.1f} s after there was room")
+    assert serving.status()["writes"] == 0
 
 
 def test_a_restart_keeps_the_table(serving):

@@ -219,3 +219,13 @@ def test_a_leaving_that_has_just_begun_is_gone_on_with(line, at_once):
 
     assert one.rows == (real("192.168.122.10:80", 0), RS2)
     assert one.director.cluster.departures[key].since == one.now
+
+
+def test_a_state_file_that_cannot_be_reached_is_said_and_one_that_is_not_there_is_not(
+    tmp_path, caplog
+):
+    (tmp_path / "run").write_text("no folder")
+
+    assert [Notes(tmp_path / it / "state.json").read() for it in ("none", "run")] == [None, None]
+    assert len(caplog.messages) == 1
+    assert "lies below something that is not a directory" in caplog.text

@@ -541,6 +541,71 @@ def test_what_was_only_reported_ends_with_a_restart(stage):
     assert (before, stage.table) == (EDITED.services, WEB.services)
 
 
+def block(path):
+    """Let no file be written at *path*."""
+    while not path.is_dir():
+        path.unlink(missing_ok=True)
+        with suppress(FileExistsError):  # just written again
+            path.mkdir()
+
+
+@pytest.mark.parametrize(
+    "verb, request_, name, loss",
+    [
+        ("wish", {"wish": "drain"}, "wishes", "a restart"),
+        ("weigh", {"weight": 14}, "memory", "a crash now"),
+    ],
+)
+def test_what_is_done_but_cannot_be_written_down_is_answered_with_a_warning(
+    stage, verb, request_, name, loss, caplog
+):
+    path = getattr(stage.paths, name)
+
+    def act():
+        stage.remembered(WEB)
+        request = {"server": str(RS2.endpoint), "force": True, **request_}
+        before = ask(stage.paths.socket, verb, **request)
+        ask(stage.paths.socket, "wish", wish="enable", server=str(RS2.endpoint))
+        block(path)
+        return before, ask(stage.paths.socket, verb, **{**request, "weight": 15})
+
+    before, after = stage.play(act)[0]
+
+    words = f"cannot write {path}: Is a directory; {loss} would forget this"
+    assert (before["warnings"], after["warnings"]) == ([], [words])
+    assert caplog.messages.count(words) == 1
+
+
+def test_a_reload_that_drops_edits_and_cannot_write_that_down_warns_of_it(stage):
+    def reload():
+        stage.kernel.apply([SetService(WRR)])
+        stage.ask("running")
+        stage.remembered(EDITED)
+        block(stage.paths.memory)
+        return stage.ask("reload")
+
+    answer = stage.play(reload)[0]
+
+    words = f"cannot write {stage.paths.memory}: Is a directory; a crash now would forget this"
+    assert answer == {"refusals": [], "warnings": [words]}
+
+
+@pytest.mark.parametrize("name", ["wishes", "memory"])
+def test_no_successor_is_made_that_would_not_know_what_holds(stage, name):
+    path = getattr(stage.paths, name)
+
+    def renew():
+        block(path)
+        ask(stage.paths.socket, "wish", wish="drain", server=str(RS2.endpoint))
+        return str(stage.refusal("reexec"))
+
+    said = stage.play(renew)[0]
+
+    assert said.endswith(
+        f"goes on: what it knows cannot be written down: [Errno 21] Is a directory: '{path}'"
+    )
+
+
 def test_edits_that_a_reload_has_dropped_do_not_return_with_a_crash(stage):
     def reload():
         stage.kernel.apply([SetService(WRR)])

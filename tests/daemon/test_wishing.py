@@ -28,6 +28,7 @@ class Stage:
 
     def __init__(self, folder, ruleset=WEB, least=0.0):
         self.now = 1000.0
+        self.ahead = 1e9  # what wall time is ahead of that
         self.path = folder / "state" / "wishes.json"
         setup = Setup(ServiceSetup(keep_at_least=least))
         self.kernel = FakeIpvs()
@@ -39,9 +40,24 @@ class Stage:
     def clock(self):
         return self.now
 
-    def another(self, booted=0.0):
-        """Return what a later director reads; its monotonic clock began *booted* later."""
-        return Wishing(self.path, self.director, self.clock, lambda: self.now + 1e9 + booted)
+    def wall(self):
+        return self.now + self.ahead
+
+    def another(self, boot="this boot"):
+        """Return what a later director has for its operator's wishes."""
+        return Wishing(self.path, self.director, self.clock, self.wall, boot)
+
+    def restart(self, boot="this boot"):
+        """Have another director begin, which knows what is written."""
+        cluster = self.director.cluster
+        self.director.cluster = Cluster.of(cluster.rules, cluster.setup, cluster.healths)
+        self.wishing = self.another(boot)
+        self.wishing.recall()
+
+    def reboot(self):
+        """Restart after a boot: the monotonic clock begins anew."""
+        self.now, self.ahead = self.now - 500.0, self.ahead + 500.0
+        self.restart("the next boot")
 
     def asks(self, wish, server="192.168.122.10:80", **more):
         return self.wishing.wish({"server": server, "wish": wish, **more})["rows"]
@@ -105,15 +121,93 @@ def test_a_server_is_meant_with_all_its_ports_or_under_one_service(tmp_path):
     assert (stage.rows(), stage.rows(OTHER)[0]) == ((RS1, RS2), RS1)
 
 
+@pytest.mark.parametrize("wish, left", [("enable", RS1), ("drain", DRAINED)])
+def test_what_is_asked_under_one_service_changes_nothing_under_the_others(tmp_path, wish, left):
+    third = "172.25.0.12:80"
+    stage = Stage(tmp_path, rules(*(service(name, RS1, RS2) for name in (VIP, OTHER, third))))
+    stage.asks("disable", ends_after=60.0)
+    stage.asks("drain", service=f"tcp {third}", ends_after=30.0)
+    stage.asks(wish, service=f"tcp {OTHER}")
+
+    def rows():
+        return [set(stage.rows(name)) for name in (VIP, OTHER, third)]
+
+    assert rows() == [{RS2}, {left, RS2}, {DRAINED, RS2}]
+    stage.restart()
+    stage.later(31)
+    assert rows() == [{RS2}, {left, RS2}, {RS1, RS2}]
+    stage.later(30)
+    assert rows() == [{RS1, RS2}, {left, RS2}, {RS1, RS2}]
+    stage.asks("enable")
+    assert rows() == [{RS1, RS2}] * 3
+
+
 def test_wishes_outlive_restart_reload_and_boot_with_their_deadlines(stage):
     stage.asks("drain", cut_after=30.0)
     stage.director.reload(WEB, stage.director.cluster.setup)
     assert stage.later(1).rows() == (DRAINED, RS2)
 
-    stage.director.cluster = Cluster.of(WEB, Setup(), stage.director.cluster.healths)
-    stage.another(booted=10.0).recall()
-    assert stage.later(18).rows() == (DRAINED, RS2)
+    stage.restart()
+    assert stage.later(8).rows() == (DRAINED, RS2)
+
+    stage.reboot()
+    assert stage.later(20).rows() == (DRAINED, RS2)
     assert stage.later(1).rows() == (RS2,)
+
+
+DAY = 86400.0
+
+
+@pytest.mark.parametrize("step", [DAY, -DAY])
+def test_a_clock_that_is_set_moves_no_deadline_within_the_boot(stage, step):
+    stage.asks("disable", ends_after=60.0)
+    stage.ahead += step
+    stage.restart()
+
+    assert stage.later(59).rows() == (RS2,)
+    assert len(stage.later(1).rows()) == 2
+
+
+@pytest.mark.parametrize("step", [DAY, -DAY])
+def test_a_clock_that_was_set_before_a_boot_moves_no_deadline_either(stage, step):
+    stage.asks("disable", ends_after=60.0)
+    stage.ahead += step
+    stage.later(10)
+    stage.reboot()
+
+    assert stage.later(49).rows() == (RS2,)
+    assert len(stage.later(1).rows()) == 2
+
+
+def test_after_a_boot_deadlines_are_of_this_boot(stage):
+    stage.asks("disable", ends_after=60.0)
+    stage.reboot()
+    stage.later(10)
+    stage.ahead += DAY
+    stage.restart("the next boot")
+
+    assert stage.later(49).rows() == (RS2,)
+    assert len(stage.later(1).rows()) == 2
+
+
+def test_what_is_not_known_to_be_of_this_boot_goes_by_wall_time(stage):
+    stage.asks("disable", ends_after=60.0)
+    written = json.loads(stage.path.read_text())
+    stage.path.write_text(json.dumps({name: written[name] for name in ("format", "wishes")}))
+    stage.ahead += 30
+    stage.restart()
+
+    assert stage.later(29).rows() == (RS2,)
+    assert len(stage.later(1).rows()) == 2
+
+
+def test_a_clock_that_runs_as_it_should_writes_nothing(stage):
+    stage.asks("disable", ends_after=60.0)
+    stage.path.unlink()
+    stage.ahead += 0.5
+    stage.later(10)
+
+    assert not stage.path.exists()
 
 
 @pytest.mark.parametrize(
@@ -130,6 +224,29 @@ def test_a_file_that_is_none_is_said_and_done_without(stage, text, caplog):
     assert "wishes are lost" in caplog.text
 
 
+def no_text(path):
+    path.write_bytes(b'{"format": 1, "wishes": "\xff"}')
+
+
+@pytest.mark.parametrize(
+    "hide, why",
+    [
+        (no_text, "a byte that is not UTF-8"),
+        (Path.mkdir, "is a directory"),
+        (lambda path: path.symlink_to(path), "leads in a circle"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_said_and_done_without(stage, hide, why, caplog):
+    stage.path.parent.mkdir()
+    hide(stage.path)
+    stage.another().recall()
+
+    assert stage.director.cluster.wishes == {}
+    [record] = caplog.records
+    assert record.message.startswith(f"the operator's wishes are lost: {stage.path}")
+    assert why in record.message
+
+
 def test_no_file_is_nothing_to_speak_of(stage, caplog):
     stage.another().recall()
 
@@ -138,11 +255,31 @@ def test_no_file_is_nothing_to_speak_of(stage, caplog):
 
 def test_a_file_that_cannot_be_written_is_said_and_the_wish_holds(stage, caplog):
     stage.path.parent.write_text("a file where a folder should be")
+    request = {"server": "192.168.122.10:80", "wish": "drain"}
     with caplog.at_level(logging.ERROR):
-        stage.asks("drain")
+        answers = [stage.wishing.wish(request) for _ in range(2)]
+        stage.later(1)
 
+    words = f"cannot write {stage.path}: File exists; a restart would forget this"
+    assert [answer["warnings"] for answer in answers] == [[words]] * 2
+    assert caplog.messages == [words]
     assert stage.rows() == (DRAINED, RS2)
-    assert "a restart would forget a wish" in caplog.text
+    stage.path.parent.unlink()
+    assert stage.wishing.wish(request)["warnings"] == []
+    stage.restart()
+    assert stage.later(1).rows() == (DRAINED, RS2)
+
+
+def test_what_is_not_on_disk_is_not_handed_to_a_successor(stage):
+    stage.path.parent.write_text("a file where a folder should be")
+    stage.asks("drain")
+    with pytest.raises(FileExistsError, match=r"wishes\.json"):
+        stage.wishing.write()
+    stage.path.parent.unlink()
+    stage.wishing.write()
+    stage.restart()
+
+    assert stage.later(1).rows() == (DRAINED, RS2)
 
 
 @pytest.mark.parametrize(
@@ -224,6 +361,8 @@ def test_a_drained_server_that_fails_and_returns_is_drained_still(stage):
 
 WISHES = {
     "format": 1,
+    "boot": "this boot",
+    "ahead": 1e9,
     "wishes": [
         {"service": None, "server": "192.168.122.10:80", "wish": "drained", "cut": 2e9, "ends": 3},
         {"service": f"tcp {VIP}", "server": "[::1]:0", "wish": "disabled", "cut": None, "ends": 9},

@@ -19,6 +19,7 @@ for line in UNIT.read_text().splitlines():
     [
         ("Unit", "Conflicts", ["ipvsadm.service"]),
         ("Unit", "Wants", ["network-online.target"]),
+        ("Unit", "StartLimitIntervalSec", ["0"]),
         ("Service", "Type", ["notify"]),
         ("Service", "ExecStart", ["/usr/sbin/lvs-nat run $OPTIONS"]),
         ("Service", "ExecReload", ["/usr/sbin/lvs-nat reload $OPTIONS"]),
@@ -60,6 +61,12 @@ def test_the_unit_waits_for_the_network_and_for_the_service_it_replaces():
 )
 def test_the_unit_is_hardened_by(key):
     assert SECTIONS["Service"][key] == ["yes"]
+
+
+def test_a_start_that_fails_is_tried_again_soon_and_not_in_a_busy_loop():
+    pause = SECTIONS["Service"]["RestartSec"][0]
+
+    assert 200 <= int(pause.removesuffix("ms")) <= 1000
 
 
 def test_the_watchdog_sees_a_hung_director_within_half_a_minute():
