@@ -288,6 +288,7 @@ class Director:
             return
         self._heed([Edit(subject(it), spell_operation(it)) for it in done], WORDS[policy], now)
         if policy is Drift.REPAIR:
+            self._ended |= {it.daemon.role for it in done if isinstance(it, StartDaemon)}
             return
         rules = adopt(rules, expected, done)
         self.cluster = presumed(self.cluster.reloaded(rules, setup), self.actual.services, now)

@@ -155,6 +155,13 @@ def test_edits_are_put_back_or_only_told_where_the_policy_says_so(policy, schedu
     assert story.director.meant.services[tcp(VIP)].scheduler == saved
 
 
+def test_a_sync_daemon_that_no_rule_has_named_is_put_back_too():
+    story = Story(setup=Setup(drift=Drift.REPAIR)).serving().looks()
+    story.by_hand(StartDaemon(SyncDaemon(SyncRole.MASTER, "lo"))).looks()
+
+    assert story.kernel.read().daemons == {}
+
+
 def test_a_table_found_empty_twice_is_put_back():
     story = Story().serving().looks().by_hand(DelService(tcp(VIP)))
 
