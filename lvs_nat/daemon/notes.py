@@ -105,7 +105,8 @@ class Notes:
 
     def _meant_by(self, found: Memory | None, saved: Saved) -> Ruleset:
         """Return the rules that are to run, with the edits that were taken into them."""
-        ran = self.rules(found) if found and self._goes_on(found, saved) else None
+        edited = found and found.running != found.rules
+        ran = self.rules(found) if found and edited and self._goes_on(found, saved) else None
         return ran or saved.rules
 
     def _reported(self, found: Memory, saved: Saved) -> Ruleset | None:
