@@ -204,7 +204,8 @@ class Cluster:
         departure = self.departures.get(key)
         if departure is not None and departure.flowing:
             all_ = tuple(who for who in all_ if not who.path)
-        return joined([self.healths[who] for who in all_]) if all_ else None
+        configured = self.meant(key).weight if key in self.members else Destination.weight
+        return joined([self.healths[who] for who in all_], configured) if all_ else None
 
     def table(self, now: float) -> Table:
         """Return the services as the kernel should have them now."""
@@ -247,7 +248,9 @@ class Cluster:
         *well* says that this is known of every server.
         """
         setup = self.setup.service(service.name)
-        if setup.slow_start or self.wishes or setup.quorum > 1 or not service.destinations:
+        if setup.slow_start or self.wishes or setup.quorum > 1:
+            return False
+        if not any(it.weight for it in service.destinations.values()):
             return False
         return well or _all_well(
             self.healths[who]

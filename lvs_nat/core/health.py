@@ -136,16 +136,16 @@ def step(health: Health, verdict: Verdict, now: float, check: Check) -> Health:
     return Health(state, streak, since, falls, verdict, weight=weight)
 
 
-def joined(healths: Sequence[Health]) -> Health:
+def joined(healths: Sequence[Health], configured: int) -> Health:
     """Return the health of a server that several questions are asked: the worst of theirs.
 
-    The weight is the least that one of them asks for.
+    The weight is the one asked for that comes to the least of the *configured* one.
     """
     if len(healths) == 1:
         return healths[0]
     worst = min(healths, key=lambda health: WORST[health.state])
     asked = [health.weight for health in healths if health.weight is not None]
-    return replace(worst, weight=min(asked, default=None, key=lambda weight: weight.value))
+    return replace(worst, weight=min(asked, default=None, key=lambda it: it.of(configured)))
 
 
 def _unknown(health: Health, now: float, check: Check) -> Health:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from lvs_nat.core.cluster import Cluster, Row
 from lvs_nat.core.health import Health, Outcome, State, Verdict, joined, step
 from lvs_nat.core.leaving import Departure, depart
+from lvs_nat.core.questions import CheckKind
 from lvs_nat.core.setup import Target
 
 NO_WAY = "no return path: is this director its default gateway?"
@@ -73,15 +74,20 @@ def _way(
     """Return what a question from the virtual address says of the way back; None: nothing.
 
     A refusal has found its way.  While the server does not answer the director either,
-    silence is its own.
+    silence is its own; a wrong answer is one.
     """
     if verdict.outcome is Outcome.REFUSED:
         return Verdict(Outcome.PASS, "its answers come back", verdict.latency)
     if verdict.outcome in (Outcome.PASS, Outcome.UNKNOWN):
         return verdict
-    if any(healths[other].state is not State.UP for other in cluster.beside[who]):
+    if any(_unheard(healths[other]) for other in cluster.beside[who]):
         return None
     return replace(verdict, words=NO_WAY)
+
+
+def _unheard(health: Health) -> bool:
+    answered = health.last is not None and health.last.outcome is Outcome.FAIL
+    return health.state is not State.UP and not answered
 
 
 def _risen(changes: Sequence[Change]) -> set[Target]:
@@ -106,13 +112,23 @@ def _departing(cluster: Cluster, fallen: set[Target], risen: set[Target], now: f
             continue
         known = cluster.departures.get(key)
         if known or not fallen.isdisjoint(failed):
-            worst = joined([_own(who, cluster.healths[who], key) for who in failed])
+            worst = joined([_own(who, cluster.healths[who], key) for who in failed], 1)
             first = depart(key.service, worst, cluster.setup.service(key.service), now)
             way = all(who.path for who in failed)
-            departures[key] = first if first.removed or not known else known
-            if departures[key].way is not way:
-                departures[key] = replace(departures[key], way=way, flowing=False)
+            departures[key] = _gone_on(known, first, way) if known else replace(first, way=way)
     return replace(cluster, departures=departures).returning(back, now)
+
+
+def _gone_on(known: Departure, first: Departure, way: bool) -> Departure:
+    """Return how a server leaves that was leaving, if it would now take this *first* step.
+
+    Where another question has failed than before, the doubt is another one and begins anew.
+    """
+    if first.removed:
+        return replace(first, way=way)
+    if known.removed:
+        return replace(known, way=way, flowing=False)
+    return known if known.way is way else replace(first, way=way, excused=known.excused)
 
 
 def _own(who: Target, health: Health, key: Row) -> Health:
@@ -129,7 +145,7 @@ def _suspecting(cluster: Cluster, now: float) -> Cluster:
 
     The first answer ends the suspicion, be it a refusal.
     """
-    asked = {who: cluster.healths[who] for who in cluster.healths if not who.path}
+    asked = {who: it for who, it in cluster.healths.items() if _by_our_link(who)}
     told = [it.last.outcome for it in asked.values() if it.last]
     if any(it.serving for it in asked.values()) or not UNHEARD.issuperset(told):
         return _trusting(cluster, now) if cluster.suspected is not None else cluster
@@ -142,6 +158,11 @@ def _suspecting(cluster: Cluster, now: float) -> Cluster:
         if it.state is State.DOWN and it.falls and now - it.falls[-1] <= window
     }
     return replace(cluster, suspected=now) if len(fell) > 1 else cluster
+
+
+def _by_our_link(who: Target) -> bool:
+    """Whether an answer to this question tells that our own link works, a client's way apart."""
+    return not who.path and who.check.kind not in (CheckKind.FILE, CheckKind.BFD)
 
 
 def _trusting(cluster: Cluster, now: float) -> Cluster:

@@ -5,11 +5,11 @@ import pytest
 from lvs_nat.core.cluster import Cluster, Row
 from lvs_nat.core.health import Health, Outcome, State, Verdict, Weight
 from lvs_nat.core.judging import NO_WAY, judged
-from lvs_nat.core.questions import Agent, Connect, Nothing
+from lvs_nat.core.questions import Agent, Connect, File, Nothing
 from lvs_nat.core.resuming import presumed
-from lvs_nat.core.setup import Check, OnStart, ServiceSetup, Setup, Target
+from lvs_nat.core.setup import Check, OnStart, ServiceSetup, Setup, Target, WhenEmpty
 from lvs_nat.core.targets import Here
-from lvs_nat.model import Counters
+from lvs_nat.model import Counters, Destination
 from tests.builders import RS1, RS2, VIP, WEB, at, real, rules, service, tcp
 
 CHECK = Check(fall=2, rise=2)
@@ -18,6 +18,7 @@ VERDICTS = {
     "+": Verdict(Outcome.PASS, "connected"),
     "-": Verdict(Outcome.SILENT, "no answer"),
     "x": Verdict(Outcome.REFUSED, "refused"),
+    "!": Verdict(Outcome.FAIL, "status 500"),
     "?": Verdict(Outcome.UNKNOWN, "too many open files"),
 }
 
@@ -69,6 +70,32 @@ def test_a_quiesced_server_is_removed_once_it_sends_nothing_more():
 
     assert rows(cluster.watched(silent, 3.9)) == (real("192.168.122.10:80", 0), RS2)
     assert rows(cluster.watched(silent, 4.0)) == (RS2,)
+
+
+SORRY = ServiceSetup((CHECK,), when_empty=WhenEmpty.SORRY, sorry=(at("192.168.122.99:80"),))
+
+
+def test_a_sorry_server_stands_in_where_every_weight_is_0():
+    off = rules(service(VIP, real("192.168.122.10:80", 0), real("192.168.122.20:80", 0)))
+    cluster = Cluster.of(off, Setup(SORRY), {})
+    cluster, _ = judged(cluster, [(who, VERDICTS["+"]) for who in cluster.healths], 0.0)
+
+    assert rows(cluster)[-1] == Destination(SORRY.sorry[0])
+
+
+@pytest.mark.parametrize(
+    ("beside", "suspected"),
+    [((), True), ((Check(File("/etc/%h")),), True), ((Check(Connect()),), False)],
+    ids=["nothing", "a file, which tells nothing of our link", "another question that passes"],
+)
+def test_a_director_that_hears_nothing_of_anybody_suspects_itself(beside, suspected):
+    cluster = Cluster.of(WEB, Setup(ServiceSetup((CHECK, *beside))), {})
+    cluster, _ = judged(cluster, [(who, VERDICTS["+"]) for who in cluster.healths], 0.0)
+    silent = [(who, VERDICTS["-"]) for who in cluster.healths if who.check == CHECK]
+    for now in (1.0, 2.0):
+        cluster, _ = judged(cluster, silent, now)
+
+    assert (cluster.suspected is not None) is suspected
 
 
 def test_a_reload_keeps_the_health_of_servers_that_stay():
@@ -185,6 +212,8 @@ def on_the_way(*verdicts, cluster=None, until=10.0):
         (("p-", "w-", "w-"), (RS1, RS2)),
         (("px", "px", "wx", "wx"), (RS2,)),
         (("px", "px", "w-", "w-", "p+", "p+"), (RS1, RS2)),
+        # A wrong answer is one.
+        (("p!", "p!", "w-", "w-", "p+", "p+"), (WEIGHTLESS, RS2)),
     ],
 )
 def test_a_server_whose_answers_do_not_come_back_takes_no_client(verdicts, expected):
@@ -215,6 +244,16 @@ def test_where_packets_come_out_all_the_same_the_server_serves_on():
     assert rows(new) == (RS1, RS2)
     assert new.flowing == {Row(tcp(VIP), RS1.endpoint)}
     assert new.health(Row(tcp(VIP), RS1.endpoint)).state is State.UP
+
+
+def test_whoever_flows_and_then_fails_leaves_in_two_steps_like_any_other():
+    flowing = watched(on_the_way("w-", "w-"), [(5.0, 90), (6.0, 130)])
+    plain, _ = flowing.members[Row(tcp(VIP), RS1.endpoint)]
+    for now in (3600.0, 3601.0):
+        flowing, _ = judged(flowing, [(plain, VERDICTS["-"])], now)
+
+    assert rows(watched(flowing, [(3601.3, 140), (3602.9, 150)])) == (WEIGHTLESS, RS2)
+    assert rows(watched(flowing, [(3601.3, 140), (3603.1, 140)])) == (RS2,)
 
 
 def test_the_last_server_is_not_quiesced_on_a_suspicion_of_its_way_back():

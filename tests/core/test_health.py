@@ -1,6 +1,16 @@
 import pytest
 
-from lvs_nat.core.health import EVENTS, FLAP_WINDOW, Health, Outcome, State, Verdict, step
+from lvs_nat.core.health import (
+    EVENTS,
+    FLAP_WINDOW,
+    Health,
+    Outcome,
+    State,
+    Verdict,
+    Weight,
+    joined,
+    step,
+)
 from lvs_nat.core.setup import Check
 
 VERDICTS = {
@@ -80,3 +90,19 @@ def test_verdicts_that_tell_nothing_are_counted_until_one_does():
 
 def test_the_table_answers_every_state_and_result():
     assert set(EVENTS) == {(state, passed) for state in State for passed in (True, False)}
+
+
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [
+        ((), None),
+        ((None, Weight(0.5)), Weight(0.5)),
+        ((Weight(0.5), Weight(0.2)), Weight(0.2)),
+        ((Weight(0.5), Weight(5, share=False)), Weight(5, share=False)),  # 5 of 100, not 50
+        ((Weight(0.5), Weight(60, share=False)), Weight(0.5)),
+    ],
+)
+def test_of_several_weights_that_are_asked_for_the_least_counts(asked, expected):
+    healths = [Health(State.UP, weight=weight) for weight in (None, *asked)]
+
+    assert joined(healths, 100).weight == expected
