@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import io
 import os
 import re
 import signal
@@ -84,11 +85,22 @@ def command() -> NoReturn:
     A command has printed what it had to say, and its end takes its memory: going through that
     once more takes longer than many a command, the more so where a director shares it.
     """
+    _streams()
     code = main()
     for stream in filter(None, (sys.stdout, sys.stderr)):
         with suppress(OSError):  # nobody is left who could be told
             stream.flush()
     os._exit(code)
+
+
+def _streams() -> None:
+    """Have all three streams, closed or not; what one cannot spell is escaped."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None and os.open(os.devnull, os.O_RDWR) == number:
+            os.set_inheritable(number, True)
+            setattr(sys, name, os.fdopen(number, "w" if number else "r", closefd=False))
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def main(argv: Sequence[str] | None = None, machine: Machine | None = None) -> int:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, Union
 
 from lvs_nat.daemon.loop import Loop
 from lvs_nat.daemon.wishing import WISHES
 from lvs_nat.errors import LvsNatError, NotPrivileged
-from lvs_nat.system.control import Control, Conversation
+from lvs_nat.system.control import Control, Conversation, spell
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +47,7 @@ class Later:
 
 
 Verb = Callable[[dict[str, Any]], Union[Answer, Later]]
+Told = Callable[[dict[str, Any]], Answer]
 
 # The commands that other verbs are part of, for who is told that he may not.
 COMMANDS: Mapping[str, str] = {
@@ -62,6 +64,8 @@ PATIENCE = 5.0
 # their users.
 STRANGERS = 16
 EACH = 4
+# For so many times what their answer took to make they are told the same.
+SHARE = 20
 
 
 class Desk:
@@ -76,7 +80,7 @@ class Desk:
         self,
         control: Control,
         loop: Loop,
-        open_to_all: Mapping[str, Verb],
+        open_to_all: Mapping[str, Told],
         operators: Mapping[str, Verb],
         privileged: Mapping[str, Verb],
         trusted: Collection[int] | None = None,
@@ -91,6 +95,7 @@ class Desk:
         self._trusted = {0, os.geteuid()} if trusted is None else trusted
         self._clients: dict[int, Conversation] = {}
         self._waiting: set[int] = set()  # for an answer that is not known yet
+        self._told: dict[str, tuple[bytes, float]] = {}  # strangers, and until when again
         self.resume()
 
     def close(self) -> None:
@@ -121,7 +126,7 @@ class Desk:
         if client is None:
             return
         if self._crowded(client):
-            client.say({"error": "too many ask at once; ask again later"})
+            client.say(spell({"error": "too many ask at once; ask again later"}))
             client.flush()
             client.close()
             return
@@ -153,7 +158,7 @@ class Desk:
         if isinstance(answer, Later):
             self._wait(fd, answer)
         else:
-            self._say(fd, answer)
+            self._say(fd, answer if isinstance(answer, bytes) else spell(answer))
 
     def _wait(self, fd: int, later: Later) -> None:
         client = self._clients[fd]
@@ -163,20 +168,23 @@ class Desk:
 
         def say(answer: Answer) -> None:
             if self._clients.get(fd) is client:
-                self._loop.after(f"client {fd}", PATIENCE, lambda: self._end(fd))
-                self._say(fd, answer)
+                self._say(fd, spell(answer))
 
         later.to(say)
 
-    def _say(self, fd: int, answer: Answer) -> None:
+    def _say(self, fd: int, answer: bytes) -> None:
         self._waiting.discard(fd)
+        # To make the answer may have taken what the client has to read it.
+        self._loop.after(f"client {fd}", PATIENCE, lambda: self._end(fd))
         self._clients[fd].say(answer)
         self._flush(fd)
 
-    def _answer(self, request: dict[str, Any], client: Conversation) -> Answer | Later:
+    def _answer(self, request: dict[str, Any], client: Conversation) -> Answer | Later | bytes:
         verb = request["verb"]
-        if verb in self._open:
+        if verb in self._open and self._operates(client):
             return self._open[verb](request)
+        if verb in self._open:
+            return self._seldom(verb)
         if verb in self._operators:
             if not self._operates(client):
                 raise NotPrivileged(f"only root and the group {ADMINS} may {_typed(request)}")
@@ -186,6 +194,19 @@ class Desk:
         if client.uid not in self._trusted:
             raise NotPrivileged(f"only root may {_typed(request)}")
         return self._privileged[verb](request)
+
+    def _seldom(self, verb: str) -> bytes:
+        """Return what strangers are told: an answer that takes long is told them again for a while.
+
+        However many ask, the director has most of its time for what it is there for.
+        """
+        told, until = self._told.get(verb, (b"", 0.0))
+        began = time.monotonic()
+        if began >= until:
+            told = spell(self._open[verb]({"verb": verb}))
+            now = time.monotonic()
+            self._told[verb] = told, now + SHARE * (now - began)
+        return told
 
     def _flush(self, fd: int) -> None:
         if self._clients[fd].flush():

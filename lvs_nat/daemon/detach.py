@@ -63,6 +63,7 @@ def _background(paths: Paths, announcing: int) -> int:
     from lvs_nat.daemon.serve import serve
     from lvs_nat.system import logs
     from lvs_nat.system.pidfile import PidFile
+    from lvs_nat.system.program import Program
 
     waiting = [announcing]
 
@@ -70,6 +71,7 @@ def _background(paths: Paths, announcing: int) -> int:
         if waiting:  # whatever comes after the first word is for the log
             tell(waiting.pop(), code, text, warnings)
 
+    program = Program.of_this_process()
     logs.to_syslog()
     context = DaemonContext(
         detach_process=False,  # that is done, in two forks where it would need three
@@ -81,7 +83,7 @@ def _background(paths: Paths, announcing: int) -> int:
     context.open()
     for stream in range(3):  # python-daemon opens them so that no other program would have them
         os.set_inheritable(stream, True)
-    return serve(paths, PidFile(paths.pid_file), announce)
+    return serve(paths, PidFile(paths.pid_file), announce, program)
 
 
 def tell(announcing: int, code: int, text: str, warnings: tuple[str, ...]) -> None:

@@ -23,17 +23,12 @@ class Ledger:
 
     def write(self, text: str) -> None:
         """Replace the file; raise OSError, with its name, where that cannot be."""
-        watched = notify.watchdog_interval() is not None
-        if watched:
-            notify.longer(PATIENCE)
         try:
-            self.path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-            files.write_atomic(self.path, text, 0o600)
+            with notify.patience(PATIENCE):
+                self.path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+                files.write_atomic(self.path, text, 0o600)
         except OSError as error:
             raise OSError(error.errno, error.strerror, str(self.path)) from error
-        finally:
-            if watched:
-                notify.watchdog()  # whoever hangs from now on is to be found as soon as ever
         if self._said:
             log.info("%s is written again", self.path)
         self._said = ""

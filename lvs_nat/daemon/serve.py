@@ -36,8 +36,10 @@ Hands = tuple["Watcher | None", "Rescue | None"]
 Announce = Callable[[int, str, "tuple[str, ...]"], None]
 
 
-def serve(paths: Paths, lock: PidFile, announce: Announce) -> int:
+def serve(paths: Paths, lock: PidFile, announce: Announce, program: Program | None = None) -> int:
     """Run a director until its end; return its exit code.
+
+    *program* is how we were called, for who has gone to another directory since.
 
     The prober is forked while nothing is open that it could misuse, and while this process
     is small: what only the director needs is loaded afterwards.  Then the files are judged,
@@ -51,11 +53,11 @@ def serve(paths: Paths, lock: PidFile, announce: Announce) -> int:
 
     def begin() -> int:
         nonlocal warnings
-        program = Program.of_this_process()
+        called = program or Program.of_this_process()
         paths.run_dir.mkdir(mode=0o755, parents=True, exist_ok=True)
         with lock:
             lock.write()
-            link = spawn(program=program)
+            link = spawn(program=called)
             saved = _saved(paths)
             from lvs_nat.daemon import rescuing, rivalry, watching
             from lvs_nat.daemon.succession import Seat
@@ -69,7 +71,7 @@ def serve(paths: Paths, lock: PidFile, announce: Announce) -> int:
                 rescue = rescuing.prepared(saved.setup, paths.rescue)
                 return watching.opened(saved.setup), rescue
 
-            seat = Seat(program, lock.fileno(), claim=claim)
+            seat = Seat(called, lock.fileno(), claim=claim)
             return _direct(paths, saved, link, tell, seat, hands)
 
     return _guarded(begin, tell)

@@ -52,6 +52,8 @@ SECOND_LOOK = 0.21
 RETRY = 1.0
 # The first round of probes may last one time-out, and this much for the way there and back.
 GRACE = 0.25
+# To tell of tens of thousands of servers takes seconds on a slow machine.
+TELLING = 30.0
 # Events of links need a library that takes longer to load than all of the start.
 LISTEN = 1.0
 
@@ -265,7 +267,7 @@ class Service:
         """Return what all may ask, what operators may, and what is for root."""
         wishing, loading, telling = self._wishing, self._loading, self._telling
         return (
-            {"status": telling.report},
+            {"status": self._report},
             {
                 "running": self._running, "diff": telling.diff, "judge": loading.judge,
                 "reload": self._reload, "wish": wishing.wish, "weigh": self._weigh,
@@ -277,6 +279,10 @@ class Service:
                 "saved": loading.was_saved,
             },
         )  # fmt: skip
+
+    def _report(self, request: dict[str, Any]) -> dict[str, Any]:
+        with notify.patience(TELLING):
+            return self._telling.report(request)
 
     def _running(self, request: dict[str, Any]) -> dict[str, Any]:
         self._look()  # an edit made a moment ago is what `save` is asked to save

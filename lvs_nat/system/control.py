@@ -18,7 +18,9 @@ ANSWER_LIMIT = 64 * 1024 * 1024
 BACKLOG = 128
 PEER = struct.Struct("3i")  # struct ucred, unix(7)
 SO_PEERGROUPS = 59  # asm-generic/socket.h; Python has no name for it
-GROUPS = 65536  # NGROUPS_MAX, limits.h
+# Python asks the kernel for no more than 1,024 bytes: whoever is in more groups counts with his
+# first alone.
+GROUPS = 256
 TIMEVAL = struct.Struct("ll")  # struct timeval, socket(7)
 
 
@@ -48,7 +50,7 @@ class Conversation:
         first = int(PEER.unpack(raw)[2])
         try:
             others = self._socket.getsockopt(socket.SOL_SOCKET, SO_PEERGROUPS, 4 * GROUPS)
-        except OSError:  # Linux before 4.13
+        except OSError:  # Linux before 4.13, or there are more
             return frozenset((first,))
         return frozenset((first, *memoryview(others).cast("I")))
 
@@ -77,9 +79,9 @@ class Conversation:
             raise ValueError("a request is one JSON object with a verb")
         return request
 
-    def say(self, answer: dict[str, Any]) -> None:
-        """Queue *answer*; `flush` sends it."""
-        self._to_say = json.dumps(answer).encode() + b"\n"
+    def say(self, answer: bytes) -> None:
+        """Queue what `spell` has made of an answer; `flush` sends it."""
+        self._to_say = answer
 
     def flush(self) -> bool:
         """Send what the socket takes; return True once all is sent or nobody listens."""
@@ -130,6 +132,11 @@ class Control:
     def close(self) -> None:
         self._socket.close()
         self.path.unlink(missing_ok=True)
+
+
+def spell(answer: dict[str, Any]) -> bytes:
+    """Return *answer* as it is sent."""
+    return json.dumps(answer).encode() + b"\n"
 
 
 def ask(path: Path, verb: str, timeout: float = 5.0, **more: Any) -> dict[str, Any]:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import logging
 import os
+import select
 import socket
 import stat
 import sys
 import time
 from contextlib import suppress
 from pathlib import Path
+from typing import TextIO
 
 IDENT = "lvs-nat"
 DAEMON = 3 << 3  # LOG_DAEMON of syslog(3)
 PRIORITIES = ((logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6))  # LOG_ERR ... LOG_INFO
 DEBUG = 7
+WORDS = {3: "error: ", 4: "warning: "}
 # Whatever could end a line, move a cursor or pass for another line.
 _CONTROLS = [*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029]
 ESCAPES = {code: ascii(chr(code))[1:-1] for code in _CONTROLS}
@@ -66,30 +69,52 @@ class Lines(logging.Formatter):
         return "\n".join(lines)
 
 
-class Stderr(logging.Handler):
-    """Writes to standard error as it is at the moment."""
+class Unwaiting(logging.Handler):
+    """Says each line by itself, and waits for nobody to take it.
+
+    Lines that nobody takes are counted, and the count is said once somebody does.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._lost = 0
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Say each line as a message of its own."""
+        for line in self.format(record).split("\n"):
+            lost = f"{self._lost} lines could not be logged"
+            if self._lost and self._send(priority(logging.WARNING), lost):
+                self._lost = 0
+            if not self._send(priority(record.levelno), line):
+                self._lost += 1
+
+    def _send(self, number: int, line: str) -> bool:
+        """Say one line with syslog's priority *number*; return whether somebody takes it."""
+        raise NotImplementedError
+
+
+class Stderr(Unwaiting):
+    """Writes to standard error as it is at the moment; where that is closed, nothing."""
 
     def __init__(self, journal: bool) -> None:
         super().__init__()
         self._journal = journal
 
-    def emit(self, record: logging.LogRecord) -> None:
-        """Write the lines; where standard error is closed nothing can be said."""
-        mark = f"<{priority(record.levelno)}>" if self._journal else f"{IDENT}: "
-        if not self._journal and record.levelno >= logging.WARNING:
-            mark += f"{record.levelname.lower()}: "
-        text = "".join(f"{mark}{line}\n" for line in self.format(record).split("\n"))
+    def _send(self, number: int, line: str) -> bool:
+        mark = f"<{number}>" if self._journal else f"{IDENT}: {WORDS.get(number, '')}"
+        if not _room(sys.stderr):  # a journal that hangs must not have the director hang with it
+            return False
         with suppress(OSError, ValueError):
-            sys.stderr.write(text)
+            sys.stderr.write(f"{mark}{line}\n")
             sys.stderr.flush()
+        return True
 
 
-class Syslog(logging.Handler):
-    """Sends datagrams to the system's log and never waits for it.
+class Syslog(Unwaiting):
+    """Sends datagrams to the system's log.
 
     The socket is opened by the process that first says something, so that detaching, which
-    closes descriptors, cannot leave it pointing at something else.  Lines that nobody takes
-    are counted, and the count is said once somebody does.
+    closes descriptors, cannot leave it pointing at something else.
     """
 
     def __init__(self, path: Path) -> None:
@@ -97,15 +122,6 @@ class Syslog(logging.Handler):
         self._path = path
         self._socket: socket.socket | None = None
         self._owner = 0
-        self._lost = 0
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Send each line as a message of its own."""
-        for line in self.format(record).split("\n"):
-            if self._lost and self._send(4, f"{self._lost} lines could not be logged"):
-                self._lost = 0
-            if not self._send(priority(record.levelno), line):
-                self._lost += 1
 
     def close(self) -> None:
         """Close the socket."""
@@ -146,6 +162,14 @@ class Syslog(logging.Handler):
         elif self._socket:
             self._socket.detach()  # after a fork the number may be another's
         self._socket = None
+
+
+def _room(stream: TextIO) -> bool:
+    """Whether a line can be written without waiting: into what is closed, or no file, it can."""
+    try:
+        return bool(select.select([], [stream], [], 0)[1])
+    except (OSError, ValueError):
+        return True
 
 
 def _install(handler: logging.Handler, level: int) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import socket
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 # systemd answers nothing; this long its queue may be full before a message is given up.
 PATIENCE = 1.0
@@ -39,6 +40,19 @@ def watchdog() -> None:
 def longer(seconds: float) -> None:
     """Say that the loop may stand still for so long; the next `watchdog` ends it."""
     _send(f"EXTEND_TIMEOUT_USEC={round(seconds * 1_000_000)}")
+
+
+@contextmanager
+def patience(seconds: float) -> Iterator[None]:
+    """Have the loop stand still for so long, and no longer, before it is taken for hung."""
+    watched = watchdog_interval() is not None
+    if watched:
+        longer(seconds)
+    try:
+        yield
+    finally:
+        if watched:
+            watchdog()  # whoever hangs from now on is to be found as soon as ever
 
 
 def main_pid(pid: int) -> None:

@@ -260,3 +260,33 @@ def test_help_is_as_wide_as_it_is_told(columns, first):
 
     assert done.stdout.startswith("usage: lvs-nat [-h] [--version]")
     assert max(map(len, done.stdout.splitlines())) <= int(columns or "80")
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        ("rules - <&-", 0),
+        ("rules - <&- >&-", 0),
+        ("rules - <&- >&- 2>&-", 0),
+        ("rules /nowhere >&-", 6),
+        ("rules /nowhere 2>&-", 6),
+    ],
+)
+def test_a_command_needs_none_of_its_streams(words, code):
+    done = subprocess.run(
+        ["sh", "-c", f'"$@" {words}', "sh", *COMMAND], capture_output=True, text=True
+    )
+
+    assert (done.returncode, "Traceback" in done.stderr) == (code, False)
+
+
+def test_what_the_terminal_cannot_spell_is_escaped(tmp_path):
+    (tmp_path / "规则").write_text(TUTORIAL)
+    done = subprocess.run(
+        [*COMMAND, "configtest", "--rules", tmp_path / "规则", "--config", os.devnull],
+        env={**os.environ, "PYTHONIOENCODING": "latin-1"},
+        capture_output=True,
+        text=True,
+    )
+
+    assert done.stdout == f"{tmp_path}/\\u89c4\\u5219: 1 virtual service, 2 real servers: OK\n"

@@ -1,6 +1,7 @@
 import json
 import os
 import socket
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 
@@ -286,3 +287,21 @@ def test_whatever_comes_in_by_the_socket_is_a_request_or_is_refused(pieces):
                 assert request is None or isinstance(request["verb"], str)
                 if request is not None:
                     return
+
+
+@pytest.mark.parametrize(
+    ("people", "made"), [({}, 6), ({"trusted": ()}, 1)], ids=["ours", "strangers"]
+)
+def test_an_answer_that_takes_long_is_made_for_strangers_now_and_then_only(tmp_path, people, made):
+    calls = []
+
+    def slow(_):
+        time.sleep(0.1)  # of which they are told the same for twenty times as long
+        calls.append(1)
+        return {"made": len(calls)}
+
+    desk = Desktop(tmp_path / "control", **people)
+    desk.verbs = {"status": slow}
+    told = desk.while_serving(lambda path: [ask(path, "status")["made"] for _ in range(6)])
+
+    assert (len(calls), told[-1]) == (made, made)

@@ -341,3 +341,16 @@ def test_after_an_end_in_order_broken_files_are_refused(director):
 
     assert done.returncode == 6
     assert director.table() == TUTORIAL
+
+
+def test_a_director_that_was_called_by_a_relative_path_finds_its_program_again(director):
+    place = Path("/run/lvs-nat-place")
+    (place / "bin").mkdir(parents=True)
+    script = place / "bin" / "lvs-nat"
+    script.write_text(f"#!{sys.executable}\n{PROGRAM.read_text()}")
+    script.chmod(0o755)
+    director.service("stop")
+    director.lab.run("director", ["sh", "-c", f"cd {place} && bin/lvs-nat start"])
+    said = director.lab.run("director", [str(script), "reexec"]).stdout
+
+    assert said.startswith(f"lvs-nat (pid {director.pid()}) goes on as version ")

@@ -186,3 +186,29 @@ def test_a_message_is_one_line_whatever_a_server_sent(text, line):
 )
 def test_levels_are_syslogs_priorities(level, number):
     assert priority(level) == number
+
+
+FLOOD = """
+import logging, os, sys
+from lvs_nat.system import logs
+logs.to_stderr()
+log = logging.getLogger()
+for number in range(5000):
+    log.warning("%d " + "x" * 60, number)
+print("said", flush=True)
+sys.stdin.readline()  # somebody reads now
+log.warning("the last")
+"""
+
+
+def test_whoever_reads_nothing_of_standard_error_keeps_nobody_and_is_told_how_much_is_missing():
+    command = [sys.executable, "-c", FLOOD]
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    with subprocess.Popen(command, text=True, **pipes) as process:
+        assert process.stdout.readline() == "said\n"
+        first = os.read(process.stderr.fileno(), 1 << 20).decode().splitlines()
+        _, rest = process.communicate("\n")
+
+    *whole, missing, last = [*first, *rest.splitlines()]
+    assert missing == f"lvs-nat: warning: {5000 - len(whole)} lines could not be logged"
+    assert last == "lvs-nat: warning: the last"

@@ -78,3 +78,16 @@ def test_the_watchdog_is_fed_twice_as_often_as_it_bites(monkeypatch, waits, pid,
             monkeypatch.setenv(name, str(value))
 
     assert notify.watchdog_interval() == interval
+
+
+@pytest.mark.parametrize(
+    ("usec", "heard"), [("2000000", ["EXTEND_TIMEOUT_USEC=30000000", "WATCHDOG=1"]), ("", [])]
+)
+def test_who_stands_still_has_a_watchdog_wait_and_no_longer(systemd, monkeypatch, usec, heard):
+    monkeypatch.setenv("WATCHDOG_USEC", usec)
+    monkeypatch.setenv("WATCHDOG_PID", str(os.getpid()))
+    with pytest.raises(ZeroDivisionError), notify.patience(30):
+        1 / 0  # noqa: B018
+    notify.ready()
+
+    assert [systemd() for _ in (*heard, "READY")] == [*heard, "READY=1"]
