@@ -388,7 +388,7 @@ def test_what_a_director_has_no_time_to_read_is_told_later_and_the_latest_of_it(
     beats, beat = os.pipe2(os.O_NONBLOCK)
     engine = prober.Prober(theirs, beat)
     link = Link(ours, 2**22 + 1)  # above the highest pid: nobody's child
-    engine.say(wire.HELLO)
+    engine.greet()
     link.events()
     while engine.say(wire.pack_load(wire.Load(1, 1, 1, 1, 1.0))):
         pass
@@ -409,6 +409,38 @@ def test_what_a_director_has_no_time_to_read_is_told_later_and_the_latest_of_it(
     theirs.close()
     os.close(beats)
     os.close(beat)
+
+
+def test_a_prober_that_greets_while_the_line_is_full_is_told_whom_to_ask(well):
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    link = Link(ours, 2**22 + 1)  # above the highest pid: nobody's child
+    with theirs, open(os.devnull, "wb") as beat:
+        former = prober.Prober(theirs, beat.fileno())
+        former.greet()
+        link.ask([well])
+        seen = list(link.events())
+        while not outcomes(seen, well):
+            former.turn()
+            seen += link.events()
+        while former.say(wire.pack_load(wire.Load(1, 1, 1, 1, 1.0))):
+            pass  # the director stands still, and meanwhile this one ends
+        newcomer = prober.Prober(theirs, beat.fileno())
+        newcomer.greet()
+        asked = told_by(newcomer, link, 5.0)
+    link.close()
+
+    assert Outcome.PASS in outcomes(asked, well)
+
+
+def told_by(engine, link, seconds):
+    """Return the events until verdicts come, with both ends of the line at work again."""
+    seen = []
+    deadline = time.monotonic() + seconds
+    while not any(isinstance(event, Probed) for event in seen) and time.monotonic() < deadline:
+        while select.select([link], [], [], 0)[0]:
+            seen += link.events()
+        engine.turn()
+    return seen
 
 
 def turn(engine, seconds):
