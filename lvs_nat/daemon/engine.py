@@ -264,9 +264,7 @@ class Engine:
                 probe.events = asking.events
                 self._poll.modify(fd, probe.events)
             return
-        del self._asking[fd]
-        asking.close()  # and the poll forgets it by itself
-        probe.asking = None
+        self._over(probe, fd)
         if type(answer) is Answer:
             self._end(probe, answer, now, now)
         else:
@@ -293,13 +291,26 @@ class Engine:
         """Close the question under way, if there is one."""
         if probe.asking is None:
             return
-        if probe.batch is not None:
-            probe.batch.forget(probe.where)
-            self._batched -= 1
-        else:
-            del self._asking[probe.asking.fileno()]
-            probe.asking.close()
+        if probe.batch is None:
+            self._over(probe, probe.asking.fileno())
+            return
+        self._batched -= 1
         probe.asking = None
+        try:
+            probe.batch.forget(probe.where)
+        except Exception as error:
+            self._mishaps.answer(error)
+
+    def _over(self, probe: Probe, fd: int) -> None:
+        """Close the question that waits on *fd*; one that cannot be closed is over as well."""
+        del self._asking[fd]
+        asking, probe.asking = probe.asking, None
+        try:
+            asking.close()  # and the poll forgets it by itself
+        except Exception as error:
+            self._mishaps.answer(error)
+            with suppress(OSError):
+                self._poll.unregister(fd)
 
     def _end(self, probe: Probe, answer: Answer, ended: float, now: float) -> None:
         """Take *answer* for the verdict of the probe that ended at *ended*; set the next."""

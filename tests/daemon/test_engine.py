@@ -505,6 +505,41 @@ def test_a_fault_of_one_check_is_an_unknown_of_it_told_once_and_the_others_are_a
     assert any(words.endswith(": of ours") for words in world.words)
 
 
+class Unclosable(socket.socket):
+    """A question that stumbles over its end."""
+
+    def close(self):
+        stumble()
+
+
+@pytest.mark.parametrize("ended", ["answered", "overdue", "withdrawn"])
+def test_a_question_that_cannot_be_closed_is_over_all_the_same(ended):
+    told, opened = [], []
+
+    def start(target):
+        opened.append(Unclosable())
+        opened[-1].setblocking(False)
+        opened[-1].connect_ex((str(target.endpoint.address), target.endpoint.port))
+        return opened[-1]
+
+    proceed = GOOD.proceed if ended == "answered" else lambda *_: None
+    kind = GOOD._replace(prepare=lambda target: target, start=start, proceed=proceed)
+    mishaps = Mishaps(lambda words: told.append(words) or True)
+    with serving() as target, World(load=lambda *_: kind, mishaps=mishaps) as world:
+        world.engine.ask([target])
+        world.wait(0.1 if ended == "withdrawn" else 3.5)
+        world.engine.ask([])
+        others = world.engine.turn(0.0)
+        under_way = world.engine.in_flight
+    for question in opened:
+        socket.socket.close(question)
+
+    expected = {"answered": {Outcome.PASS}, "overdue": {Outcome.SILENT}, "withdrawn": set()}
+    assert set(world.outcomes(target)) == expected[ended]
+    assert len(opened) == 1 if ended == "withdrawn" else len(opened) >= 3
+    assert (others, under_way, len(told)) == ([], 0, 1)
+
+
 WATCHED = {
     "sentinel": GOOD._replace(sentinel=lambda _: Sentinel()),
     "passed": GOOD._replace(sentinel=lambda _: Sentinel(passed=stumble)),

@@ -18,7 +18,7 @@ import pytest
 from lvs_nat.checks import kinds
 from lvs_nat.core import orders, wire
 from lvs_nat.core.health import Outcome
-from lvs_nat.core.questions import CheckKind, Syn
+from lvs_nat.core.questions import CheckKind, Script, Syn
 from lvs_nat.core.setup import Check, Target
 from lvs_nat.daemon import prober
 from lvs_nat.daemon.link import Link, Probed, ProberLost, ProberTrouble
@@ -308,6 +308,29 @@ def test_a_prober_that_was_stopped_blames_no_server_for_it(well):
         seen = until(link, lambda seen: outcomes(seen, last))
 
     assert set(outcomes(seen, target)) <= {Outcome.PASS}
+
+
+@pytest.fixture
+def started_by_one_that_ignores_the_end_of_children():
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    yield
+    signal.signal(signal.SIGCHLD, before)
+
+
+@pytest.mark.usefixtures("started_by_one_that_ignores_the_end_of_children")
+@pytest.mark.parametrize("program", ["/bin/true", "/bin/false", "/bin/sleep"])
+def test_whoever_started_us_may_ignore_the_end_of_children(program):
+    command = (program, "0.1") if program.endswith("sleep") else (program,)
+    outcome = Outcome.FAIL if program.endswith("false") else Outcome.PASS
+    check = replace(CHECK, question=Script(command), timeout=5.0)
+    with spawned() as link:
+        target = Target(at("127.0.0.1:80"), check)
+        link.ask([target])
+        seen = until(link, lambda seen: len(outcomes(seen, target)) >= 2)
+
+    assert set(outcomes(seen, target)) == {outcome}
+    assert not any("no child" in event.verdict.words for event in seen if isinstance(event, Probed))
+    assert lost(seen) == []
 
 
 def test_when_the_director_hangs_up_nobody_is_left(well):
