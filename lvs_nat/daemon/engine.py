@@ -56,6 +56,7 @@ class Engine:
         self._clock = clock
         self._targets: dict[Target, Probe] = {}
         self._asking: dict[int, Probe] = {}
+        self._newcomers = 0
         self._waiting: deque[Probe] = deque()
         # Who is to be asked in one go, and how many have been and not answered yet.
         self._due: dict[Batch, list[Probe]] = {}
@@ -91,6 +92,7 @@ class Engine:
         now = self._clock()
         before, self._targets = self._targets, {}
         new = [target for target in targets if target not in before]
+        self._newcomers = len(new)
         for number, target in enumerate(targets):
             if target in before:
                 self._targets[target] = probe = before[target]
@@ -337,8 +339,7 @@ class Engine:
         before, probe.pace = probe.pace, schedule.follow(probe.pace, outcome, check)
         reweighed = weight != probe.weight
         probe.outcome, probe.words, probe.weight = outcome, words, weight
-        paced = (probe.pace, outcome, check, probe.phase, probe.began, now, probe.suspected)
-        self._look_at(probe, schedule.due(*paced))
+        self._look_at(probe, probe.next(now, self._newcomers))
         probe.suspected = probe.suspected and probe.pace.counting
         # The director may have counted before this prober came: what confirms a first verdict
         # is news as well.

@@ -92,6 +92,11 @@ class Probe:
             self._mishaps.answer(error)
             return False
 
+    def next(self, now: float, newcomers: int) -> float:
+        """Return when it is to be asked again, one of *newcomers* or not, having ended *now*."""
+        ended = (self.outcome, self.check, self.phase, self.began, now)
+        return schedule.due(self.pace, *ended, self.suspected, newcomers)
+
     def settle(self, answer: Answer, news: bool) -> None:
         """Take note of the answer that has been judged, and whether that was news."""
         self.answer = answer

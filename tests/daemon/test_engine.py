@@ -231,6 +231,33 @@ def test_two_thousand_servers_are_never_asked_in_a_burst(world):
     assert min(tenths[tenth] for tenth in range(10, 29)) >= 150
 
 
+def test_a_server_that_is_dead_when_we_come_is_known_to_be_long_before_it_is_due_again(world):
+    check = replace(CHECK, fall=3, down_interval=30.0)
+    with serving(check=check) as target:
+        pass
+    world.engine.ask([target])
+    world.wait(1.0)
+
+    assert world.outcomes(target)[:3] == [Outcome.REFUSED] * 3
+    assert world.times(target)[2] <= 0.5
+    assert [news for *_, news in world.seen[:3]] == [True] * 3
+
+
+def test_two_thousand_servers_that_are_all_dead_when_we_come_are_no_burst_either(world):
+    check = Check(interval=10.0, timeout=0.8, fast=0.2, fall=3)
+    with serving(("0.0.0.0", 0)) as everywhere:
+        port = everywhere.endpoint.port
+    targets = [Target(at(f"127.1.{n >> 8}.{n & 255}:{port}"), check) for n in range(2000)]
+    world.engine.ask(targets)
+    world.wait(5.0)
+    tenths = Counter(int(time * 10) for time, *_ in world.seen)
+    rounds = Counter(target for time, target, *_ in world.seen if time <= 1.6)
+
+    assert len(rounds) == 2000
+    assert min(rounds.values()) == 3
+    assert max(tenths.values()) <= 500  # as fast as the first round
+
+
 def test_no_more_questions_than_there_is_room_for_are_under_way(silent):
     checks = [Check(interval=1.0, timeout=0.3 + number / 100) for number in range(10)]
     slow = [Target(silent.endpoint, check) for check in checks]
@@ -407,11 +434,13 @@ def test_whoever_is_down_or_unknown_is_not_asked_before_its_time(world):
         pass
     world.engine.ask([target])
     while len(world.seen) < 2:
-        world.wait(SLOT)  # the second probe is at its moment, the third an interval later
+        world.wait(SLOT)
+    [probe] = world.engine._targets.values()
+    moment = probe.due
     world.engine.suspect([target, stranger])
-    world.wait(1.0)
 
     assert world.outcomes(target) == [Outcome.REFUSED] * 2
+    assert probe.due == moment
 
 
 def test_what_cannot_be_asked_is_our_own_fault_and_tried_again_each_time(tmp_path):
