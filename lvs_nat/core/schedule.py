@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from lvs_nat.core.health import Outcome
+from lvs_nat.core.health import MAX_PENALTY, Outcome
 from lvs_nat.core.setup import Check
 from lvs_nat.model import Endpoint
 
@@ -23,6 +23,8 @@ SHORTEST = 0.05
 TRIPS = 8
 # The weight of a new round trip in the smoothed one (RFC 6298, 2.3: alpha = 1/8).
 SMOOTHING = 0.125
+# By what health.needed may multiply `rise`.
+PENALTIES = frozenset(1 << further for further in range(MAX_PENALTY.bit_length()))
 # First probes leave at this rate (a second), so that 10,000 servers are no burst at start.
 FIRST_RATE = 4000.0
 # Knuth's multiplicative hashing (TAOCP 3, 6.4): 2**64 over the golden ratio.  Neighbouring
@@ -66,6 +68,12 @@ def follow(pace: Pace, outcome: Outcome, check: Check) -> Pace:
     if passed is well or streak + 1 >= (check.rise if passed else check.fall):
         return WELL if passed else ILL
     return Pace(well, streak + 1)
+
+
+def decides(passes: int, check: Check) -> bool:
+    """Say whether so many passes in a row may be what brings a server back (health.needed)."""
+    penalty, rest = divmod(passes, check.rise)
+    return not rest and penalty in PENALTIES
 
 
 def patience(pace: Pace, check: Check, round_trip: float, suspected: bool = False) -> float:

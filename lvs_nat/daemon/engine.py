@@ -23,9 +23,9 @@ from lvs_nat.model import Endpoint
 # A turn that comes later than this (seconds) was kept from running: deadlines that passed
 # meanwhile say nothing about the servers.
 LATE = 0.05
-# Members of an enumeration are looked up by a function before Python 3.11; these are asked for
+# Members of an enumeration are looked up by a function before Python 3.11; this one is asked for
 # with every answer.
-PASS, UNKNOWN = Outcome.PASS, Outcome.UNKNOWN
+PASS = Outcome.PASS
 # How many answers one call of poll may bring.
 ANSWERS = 1024
 
@@ -326,25 +326,12 @@ class Engine:
             self._look_at(probe, schedule.moment(probe.phase, check.interval, now))
             self._ended(probe, False)
             return
-        outcome, words, weight = answer
         probe.again = False
-        if outcome is PASS:
+        if answer.outcome is PASS:
             probe.round_trip = schedule.smoothed(probe.round_trip, latency)
             if probe.sentinel:
                 self._sentinels.passed(probe)
-        alike = outcome is probe.outcome or (
-            UNKNOWN not in (outcome, probe.outcome) and PASS not in (outcome, probe.outcome)
-        )
-        probe.times = probe.times + 1 if alike else 1
-        before, probe.pace = probe.pace, schedule.follow(probe.pace, outcome, check)
-        reweighed = weight != probe.weight
-        probe.outcome, probe.words, probe.weight = outcome, words, weight
+        news = probe.judge(answer)
         self._look_at(probe, probe.next(now, self._newcomers))
-        probe.suspected = probe.suspected and probe.pace.counting
-        # The director may have counted before this prober came: what confirms a first verdict
-        # is news as well.
-        probe.verdicts += 1
-        young = probe.verdicts <= check.rise or probe.verdicts <= check.fall
-        news = young or reweighed or probe.pace is not before or outcome is not probe.told
         probe.settle(answer, news)
         self._ended(probe, news)

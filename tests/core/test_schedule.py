@@ -3,12 +3,13 @@ from dataclasses import replace
 
 import pytest
 
-from lvs_nat.core.health import Outcome
+from lvs_nat.core.health import Outcome, State, needed
 from lvs_nat.core.schedule import (
     CONFIRM,
     CONFIRM_CLIENTS,
     SHORTEST,
     Pace,
+    decides,
     due,
     first,
     follow,
@@ -198,6 +199,14 @@ def test_a_suspect_gets_no_more_than_eight_of_its_round_trips_from_the_first(
     letters, round_trip, seconds
 ):
     assert patience(after(letters), CHECK, round_trip, suspected=True) == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize("rise", [1, 2, 3])
+def test_passes_decide_where_a_server_that_fell_so_often_may_have_enough(rise):
+    check = replace(CHECK, rise=rise)
+    enough = {needed(State.RECOVERING, (0.0,) * falls, check) for falls in range(10)}
+
+    assert {passes for passes in range(1, 100) if decides(passes, check)} == enough
 
 
 def test_a_round_trip_is_smoothed():

@@ -5,6 +5,7 @@ import socket
 from collections import Counter
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from errno import EMFILE
 
 import pytest
 
@@ -13,7 +14,7 @@ from lvs_nat.checks.kind import Kind
 from lvs_nat.core.health import Outcome
 from lvs_nat.core.questions import CheckKind, Connect, Http, Idle, Tls, Udp
 from lvs_nat.core.schedule import CONFIRM, SHORTEST
-from lvs_nat.core.setup import Check, Target
+from lvs_nat.core.setup import Check, OnUnknown, Target
 from lvs_nat.daemon.agenda import SLOT
 from lvs_nat.daemon.engine import LATE, Engine
 from lvs_nat.daemon.mishaps import Mishaps
@@ -456,6 +457,87 @@ def test_what_cannot_be_asked_is_our_own_fault_and_tried_again_each_time(tmp_pat
     assert world.outcomes(target)[0] is Outcome.UNKNOWN
     assert world.outcomes(target)[-1] is Outcome.SILENT  # it has been asked
     assert min(world.latencies) >= 0.0
+
+
+def started_or(short):
+    """Return a kind that asks as tcp does, but for the errors that are in *short*."""
+
+    def start(towards):
+        if short:
+            raise OSError(short[0], os.strerror(short[0]))
+        return tcp.start(towards)
+
+    return tcp.KIND._replace(start=start)
+
+
+def news_in(world, seconds):
+    """Let *seconds* pass; return what each verdict in them was, and whether it was news."""
+    before = len(world.seen)
+    world.wait(seconds)
+    return [(outcome, news) for _, _, outcome, news in world.seen[before:]]
+
+
+@pytest.mark.parametrize(
+    "on_unknown, back",
+    [
+        # A director that has it down hears of each number of passes that may end that.
+        (OnUnknown.DOWN, (1, 3, 6, 12, 24, 48)),
+        (OnUnknown.KEEP, (1,)),
+    ],
+)
+def test_who_cannot_be_asked_is_news_for_as_long_as_that_is_counted_and_so_is_its_return(
+    on_unknown, back
+):
+    check = replace(CHECK, fall=4, rise=3, on_unknown=on_unknown)
+    kind = started_or(short := [])
+    with serving(check=check) as target, World(told=True, load=lambda *_: kind) as world:
+        world.engine.ask([target])
+        world.wait(6.0)
+        short.append(EMFILE)
+        unknown = news_in(world, 6.0)
+        short.clear()
+        passed = news_in(world, 50.0)
+        [probe] = world.engine._targets.values()
+
+    assert unknown == [(Outcome.UNKNOWN, number <= 4) for number in range(1, 7)]
+    assert passed == [(Outcome.PASS, number in back) for number in range(1, 51)]
+    assert probe.settled
+
+
+def test_a_server_that_fell_is_news_whenever_it_may_have_passed_often_enough():
+    with World(told=True) as world:
+        with serving() as target:
+            world.engine.ask([target])
+            world.wait(3.0)
+        world.wait(3.0)
+        with serving((str(target.endpoint.address), target.endpoint.port)):
+            passed = news_in(world, 34.0)
+        [probe] = world.engine._targets.values()
+
+    # Flapping, it may be asked for up to sixteen times its two.
+    expected = [(Outcome.PASS, number in (1, 2, 4, 8, 16, 32)) for number in range(1, 40)]
+    assert passed == expected[: len(passed)]
+    assert len(passed) > 32
+    assert probe.settled
+
+
+def test_an_unknown_between_its_passes_does_not_make_the_passes_of_a_returning_server_anew():
+    kind = started_or(short := [])
+    with World(told=True, load=lambda *_: kind) as world:
+        with serving() as target:
+            world.engine.ask([target])
+            world.wait(3.0)
+        world.wait(3.0)
+        with serving((str(target.endpoint.address), target.endpoint.port)):
+            while world.outcomes(target)[-3:] != [Outcome.PASS] * 3:
+                world.wait(SLOT)
+            short.append(EMFILE)
+            unknown = news_in(world, 1.0)
+            short.clear()
+            passed = news_in(world, 6.0)
+
+    assert unknown == [(Outcome.UNKNOWN, True)]
+    assert passed == [(Outcome.PASS, number in (4, 8)) for number in range(4, 10)]
 
 
 def stumble(*_):
