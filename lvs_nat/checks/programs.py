@@ -101,7 +101,11 @@ class Programs:
     def bury(self) -> None:
         """Take leave of those that have died since they were killed."""
         for pid in tuple(self.dying):
-            if os.waitpid(pid, os.WNOHANG)[0]:
+            try:
+                dead = os.waitpid(pid, os.WNOHANG)[0]
+            except ChildProcessError:  # somebody else has seen its end
+                dead = pid
+            if dead:
                 del self.dying[pid]
 
 

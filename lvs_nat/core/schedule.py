@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from lvs_nat.core.health import Outcome
+from lvs_nat.core.health import MAX_PENALTY, Outcome
 from lvs_nat.core.setup import Check
 from lvs_nat.model import Endpoint
 
@@ -23,6 +23,8 @@ SHORTEST = 0.05
 TRIPS = 8
 # The weight of a new round trip in the smoothed one (RFC 6298, 2.3: alpha = 1/8).
 SMOOTHING = 0.125
+# By what health.needed may multiply `rise`.
+PENALTIES = frozenset(1 << further for further in range(MAX_PENALTY.bit_length()))
 # First probes leave at this rate (a second), so that 10,000 servers are no burst at start.
 FIRST_RATE = 4000.0
 # Knuth's multiplicative hashing (TAOCP 3, 6.4): 2**64 over the golden ratio.  Neighbouring
@@ -34,8 +36,10 @@ _WORD = 1 << 64
 class Pace(NamedTuple):
     """How far the counting of one target's verdicts has come.
 
-    well is what the last settled streak said, None before the first verdict; streak counts
-    the verdicts in a row that say otherwise.
+    well is what the last settled streak said, None before there is one; streak counts the
+    verdicts in a row that say otherwise.  A first pass settles it, a first failure does not:
+    whoever asked this target before us may have it for well, and count on.  Or it is down for
+    that failure, and the passes after it are counted.
     """
 
     well: bool | None = None
@@ -58,11 +62,18 @@ def follow(pace: Pace, outcome: Outcome, check: Check) -> Pace:
     if outcome is UNKNOWN:
         return pace
     passed = outcome is PASS
-    if pace.well is None or passed is pace.well:
+    well, streak = pace
+    if passed and well is None:
+        well, streak = not streak, 0
+    if passed is well or streak + 1 >= (check.rise if passed else check.fall):
         return WELL if passed else ILL
-    if pace.streak + 1 >= (check.rise if passed else check.fall):
-        return WELL if passed else ILL
-    return Pace(pace.well, pace.streak + 1)
+    return Pace(well, streak + 1)
+
+
+def decides(passes: int, check: Check) -> bool:
+    """Say whether so many passes in a row may be what brings a server back (health.needed)."""
+    penalty, rest = divmod(passes, check.rise)
+    return not rest and penalty in PENALTIES
 
 
 def patience(pace: Pace, check: Check, round_trip: float, suspected: bool = False) -> float:
@@ -89,18 +100,21 @@ def due(
     began: float,
     now: float,
     suspected: bool = False,
+    newcomers: int = 0,
 ) -> float:
     """Return when a target is asked again, the probe that began at *began* having ended *now*.
 
     A settled target keeps to its own moments: those that lie *phase* of an interval after
     the multiples of the interval.  Moments that have passed are let go, never caught up on.
+    Of *newcomers* that fail all at once the second round follows the first, at the same rate.
     """
     if not pace.streak:
-        interval = check.interval if pace.well else check.down_interval or check.interval
-        return moment(phase, interval, now)
+        down = check.down_interval if pace.well is False else 0.0
+        return moment(phase, down or check.interval, now)
     if pace.well and pace.streak == 1 and (suspected or outcome is REFUSED or outcome is FAIL):
         return now + min(CONFIRM_CLIENTS if suspected else CONFIRM, check.fast)
-    return max(now, began + min(check.fast, check.interval))
+    pause = check.fast if pace.well is not None else max(check.fast, newcomers / FIRST_RATE)
+    return max(now, began + min(pause, check.interval))
 
 
 def moment(phase: float, interval: float, now: float) -> float:

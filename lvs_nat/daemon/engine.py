@@ -23,9 +23,9 @@ from lvs_nat.model import Endpoint
 # A turn that comes later than this (seconds) was kept from running: deadlines that passed
 # meanwhile say nothing about the servers.
 LATE = 0.05
-# Members of an enumeration are looked up by a function before Python 3.11; these are asked for
+# Members of an enumeration are looked up by a function before Python 3.11; this one is asked for
 # with every answer.
-PASS, UNKNOWN = Outcome.PASS, Outcome.UNKNOWN
+PASS = Outcome.PASS
 # How many answers one call of poll may bring.
 ANSWERS = 1024
 
@@ -56,6 +56,7 @@ class Engine:
         self._clock = clock
         self._targets: dict[Target, Probe] = {}
         self._asking: dict[int, Probe] = {}
+        self._newcomers = 0
         self._waiting: deque[Probe] = deque()
         # Who is to be asked in one go, and how many have been and not answered yet.
         self._due: dict[Batch, list[Probe]] = {}
@@ -91,6 +92,7 @@ class Engine:
         now = self._clock()
         before, self._targets = self._targets, {}
         new = [target for target in targets if target not in before]
+        self._newcomers = len(new)
         for number, target in enumerate(targets):
             if target in before:
                 self._targets[target] = probe = before[target]
@@ -264,9 +266,7 @@ class Engine:
                 probe.events = asking.events
                 self._poll.modify(fd, probe.events)
             return
-        del self._asking[fd]
-        asking.close()  # and the poll forgets it by itself
-        probe.asking = None
+        self._over(probe, fd)
         if type(answer) is Answer:
             self._end(probe, answer, now, now)
         else:
@@ -293,13 +293,26 @@ class Engine:
         """Close the question under way, if there is one."""
         if probe.asking is None:
             return
-        if probe.batch is not None:
-            probe.batch.forget(probe.where)
-            self._batched -= 1
-        else:
-            del self._asking[probe.asking.fileno()]
-            probe.asking.close()
+        if probe.batch is None:
+            self._over(probe, probe.asking.fileno())
+            return
+        self._batched -= 1
         probe.asking = None
+        try:
+            probe.batch.forget(probe.where)
+        except Exception as error:
+            self._mishaps.answer(error)
+
+    def _over(self, probe: Probe, fd: int) -> None:
+        """Close the question that waits on *fd*; one that cannot be closed is over as well."""
+        del self._asking[fd]
+        asking, probe.asking = probe.asking, None
+        try:
+            asking.close()  # and the poll forgets it by itself
+        except Exception as error:
+            self._mishaps.answer(error)
+            with suppress(OSError):
+                self._poll.unregister(fd)
 
     def _end(self, probe: Probe, answer: Answer, ended: float, now: float) -> None:
         """Take *answer* for the verdict of the probe that ended at *ended*; set the next."""
@@ -313,26 +326,12 @@ class Engine:
             self._look_at(probe, schedule.moment(probe.phase, check.interval, now))
             self._ended(probe, False)
             return
-        outcome, words, weight = answer
         probe.again = False
-        if outcome is PASS:
+        if answer.outcome is PASS:
             probe.round_trip = schedule.smoothed(probe.round_trip, latency)
             if probe.sentinel:
                 self._sentinels.passed(probe)
-        alike = outcome is probe.outcome or (
-            UNKNOWN not in (outcome, probe.outcome) and PASS not in (outcome, probe.outcome)
-        )
-        probe.times = probe.times + 1 if alike else 1
-        before, probe.pace = probe.pace, schedule.follow(probe.pace, outcome, check)
-        reweighed = weight != probe.weight
-        probe.outcome, probe.words, probe.weight = outcome, words, weight
-        paced = (probe.pace, outcome, check, probe.phase, probe.began, now, probe.suspected)
-        self._look_at(probe, schedule.due(*paced))
-        probe.suspected = probe.suspected and probe.pace.counting
-        # The director may have counted before this prober came: what confirms a first verdict
-        # is news as well.
-        probe.verdicts += 1
-        young = probe.verdicts <= check.rise or probe.verdicts <= check.fall
-        news = young or reweighed or probe.pace is not before or outcome is not probe.told
+        news = probe.judge(answer)
+        self._look_at(probe, probe.next(now, self._newcomers))
         probe.settle(answer, news)
         self._ended(probe, news)

@@ -39,7 +39,7 @@ def run(line: socket.socket, beat: int, lent: Lent = NOTHING_LENT) -> None:
     """
     prober = Prober(line, beat, lent)
     try:
-        prober.say(wire.HELLO)
+        prober.greet()
         while True:
             prober.turn()
     except (ConnectionError, EOFError):
@@ -70,6 +70,7 @@ class Prober:
         self._untold: dict[Probe, None] = {}
         self._news = False
         self._refresh = REFRESH
+        self._greeted = False
         self.blocked = False
         self._beat_at = 0.0
         self._load_at = 0.0
@@ -95,6 +96,16 @@ class Prober:
         except BlockingIOError:
             return False
         return True
+
+    def greet(self) -> None:
+        """Say that there is somebody to be told whom to ask, as soon as the line has room.
+
+        Nothing else is told before it.  A director that stands still may have left the line
+        full of the last prober's words; it sends no order to one that it has not heard of.
+        """
+        self._greeted = self.say(wire.HELLO)
+        if not self._greeted:
+            self._wait_for_room()
 
     def _live(self, now: float) -> None:
         """Give a sign of life, and tell what has waited for one."""
@@ -159,8 +170,7 @@ class Prober:
         sent = 0
         for record, count in wire.pack_verdicts(self._generation, told):
             if not self.say(record):
-                self.blocked = True
-                self._engine.listen(self._line.fileno(), select.EPOLLIN | select.EPOLLOUT)
+                self._wait_for_room()
                 break
             sent += count
         for probe in waiting[:sent]:
@@ -168,9 +178,15 @@ class Prober:
             probe.told, probe.told_at, probe.times = probe.outcome, now, 0
         self._news = self.blocked
 
+    def _wait_for_room(self) -> None:
+        self.blocked = True
+        self._engine.listen(self._line.fileno(), select.EPOLLIN | select.EPOLLOUT)
+
     def _unblock(self) -> None:
         self.blocked = False
         self._engine.listen(self._line.fileno())
+        if not self._greeted:
+            self.greet()
 
 
 def _room() -> int:

@@ -313,6 +313,15 @@ def test_two_hundred_at_once_are_all_ended(folder):
     assert buried(running)
 
 
+def test_one_whose_end_somebody_else_has_seen_is_buried_too():
+    by = Programs(OURS)
+    child = os.posix_spawn("/bin/true", ["true"], {}, setsid=True)
+    os.waitpid(child, 0)
+    by.kill(child, who=RS)
+
+    assert by.dying == {}
+
+
 def buried(by):
     """Say whether all that *by* has killed come to their graves."""
     return holds(lambda: by.bury() or not by.dying)

@@ -1,13 +1,15 @@
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
-from lvs_nat.core.health import Outcome
+from lvs_nat.core.health import Outcome, State, needed
 from lvs_nat.core.schedule import (
     CONFIRM,
     CONFIRM_CLIENTS,
     SHORTEST,
     Pace,
+    decides,
     due,
     first,
     follow,
@@ -42,7 +44,13 @@ def after(letters, check=CHECK):
         ("", Pace(None)),
         ("?", Pace(None)),
         ("+", Pace(True)),
-        ("-", Pace(False)),
+        ("-", Pace(None, 1)),
+        ("-?x", Pace(None, 2)),
+        ("---", Pace(False)),
+        ("-+", Pace(False, 1)),
+        ("--+", Pace(False, 1)),
+        ("-++", Pace(True)),
+        ("-+-", Pace(False)),
         ("+-", Pace(True, 1)),
         ("+-x", Pace(True, 2)),
         ("+-?x", Pace(True, 2)),
@@ -65,8 +73,8 @@ def test_only_what_contradicts_the_last_settled_streak_is_counted(letters, pace)
         ("+", 10.251, 11.25),
         ("+", 11.1, 11.25),
         ("+?", 10.251, 11.25),
-        ("-", 11.05, 11.25),
-        ("x", 10.251, 11.25),
+        ("---", 11.05, 11.25),
+        ("xxx", 10.251, 11.25),
         ("+---", 10.5, 11.25),
         ("+---++", 10.5, 11.25),
         # Moments that went by are let go.
@@ -76,6 +84,12 @@ def test_only_what_contradicts_the_last_settled_streak_is_counted(letters, pace)
         ("+-", 11.05, 11.05),
         ("+-?", 10.26, 10.45),
         ("+---+", 10.251, 10.45),
+        # So it is with first failures, which confirm nothing that we know: never at once.
+        ("-", 10.35, 10.45),
+        ("-", 11.05, 11.05),
+        ("x", 10.251, 10.45),
+        ("xf", 10.251, 10.45),
+        ("x?", 10.251, 10.45),
         # A refusal or a wrong answer is looked at again at once, and once.
         ("+f", 10.251, 10.251 + CONFIRM),
         ("+ff", 10.251, 10.45),
@@ -92,6 +106,16 @@ def test_the_next_probe_is_due(letters, ended, moment):
     outcome = OUTCOMES[letters[-1]]
 
     assert due(after(letters), outcome, CHECK, 0.25, 10.25, ended) == pytest.approx(moment)
+
+
+@pytest.mark.parametrize(
+    "letters, interval", [("?", 1.0), ("+", 1.0), ("+?", 1.0), ("---", 30.0), ("---?", 30.0)]
+)
+def test_only_who_is_known_to_be_down_is_asked_at_the_interval_of_those(letters, interval):
+    check = replace(CHECK, down_interval=30.0)
+    moment = due(after(letters), OUTCOMES[letters[-1]], check, 0.0, 30.0, 30.0)
+
+    assert moment == pytest.approx(30.0 + interval)
 
 
 @pytest.mark.parametrize(
@@ -123,9 +147,29 @@ def test_no_pause_while_counting_is_longer_than_the_interval(fast, outcome, paus
 
 
 @pytest.mark.parametrize(
+    "newcomers, letters, moment",
+    [
+        (400, "x", 10.45),
+        (2000, "x", 10.75),
+        (2000, "xx", 10.75),
+        (10_000, "x", 11.25),
+        (10_000, "x+", 10.45),
+        (10_000, "+x", 10.25 + CONFIRM),
+        (10_000, "+xx", 10.45),
+    ],
+)
+def test_where_thousands_are_new_their_second_round_follows_the_first(newcomers, letters, moment):
+    outcome = OUTCOMES[letters[-1]]
+    ended = due(after(letters), outcome, CHECK, 0.25, 10.25, 10.25, newcomers=newcomers)
+
+    assert ended == pytest.approx(moment)
+
+
+@pytest.mark.parametrize(
     "letters, round_trip, seconds",
     [
         ("", 0.0, 0.8),
+        ("-", 0.0, 0.8),
         ("+", 0.002, 0.8),
         ("+-", 0.0, 0.8),
         ("+-", 0.002, SHORTEST),
@@ -155,6 +199,14 @@ def test_a_suspect_gets_no_more_than_eight_of_its_round_trips_from_the_first(
     letters, round_trip, seconds
 ):
     assert patience(after(letters), CHECK, round_trip, suspected=True) == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize("rise", [1, 2, 3])
+def test_passes_decide_where_a_server_that_fell_so_often_may_have_enough(rise):
+    check = replace(CHECK, rise=rise)
+    enough = {needed(State.RECOVERING, (0.0,) * falls, check) for falls in range(10)}
+
+    assert {passes for passes in range(1, 100) if decides(passes, check)} == enough
 
 
 def test_a_round_trip_is_smoothed():

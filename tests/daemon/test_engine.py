@@ -5,6 +5,7 @@ import socket
 from collections import Counter
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from errno import EMFILE
 
 import pytest
 
@@ -13,7 +14,7 @@ from lvs_nat.checks.kind import Kind
 from lvs_nat.core.health import Outcome
 from lvs_nat.core.questions import CheckKind, Connect, Http, Idle, Tls, Udp
 from lvs_nat.core.schedule import CONFIRM, SHORTEST
-from lvs_nat.core.setup import Check, Target
+from lvs_nat.core.setup import Check, OnUnknown, Target
 from lvs_nat.daemon.agenda import SLOT
 from lvs_nat.daemon.engine import LATE, Engine
 from lvs_nat.daemon.mishaps import Mishaps
@@ -231,6 +232,33 @@ def test_two_thousand_servers_are_never_asked_in_a_burst(world):
     assert min(tenths[tenth] for tenth in range(10, 29)) >= 150
 
 
+def test_a_server_that_is_dead_when_we_come_is_known_to_be_long_before_it_is_due_again(world):
+    check = replace(CHECK, fall=3, down_interval=30.0)
+    with serving(check=check) as target:
+        pass
+    world.engine.ask([target])
+    world.wait(1.0)
+
+    assert world.outcomes(target)[:3] == [Outcome.REFUSED] * 3
+    assert world.times(target)[2] <= 0.5
+    assert [news for *_, news in world.seen[:3]] == [True] * 3
+
+
+def test_two_thousand_servers_that_are_all_dead_when_we_come_are_no_burst_either(world):
+    check = Check(interval=10.0, timeout=0.8, fast=0.2, fall=3)
+    with serving(("0.0.0.0", 0)) as everywhere:
+        port = everywhere.endpoint.port
+    targets = [Target(at(f"127.1.{n >> 8}.{n & 255}:{port}"), check) for n in range(2000)]
+    world.engine.ask(targets)
+    world.wait(5.0)
+    tenths = Counter(int(time * 10) for time, *_ in world.seen)
+    rounds = Counter(target for time, target, *_ in world.seen if time <= 1.6)
+
+    assert len(rounds) == 2000
+    assert min(rounds.values()) == 3
+    assert max(tenths.values()) <= 500  # as fast as the first round
+
+
 def test_no_more_questions_than_there_is_room_for_are_under_way(silent):
     checks = [Check(interval=1.0, timeout=0.3 + number / 100) for number in range(10)]
     slow = [Target(silent.endpoint, check) for check in checks]
@@ -407,11 +435,13 @@ def test_whoever_is_down_or_unknown_is_not_asked_before_its_time(world):
         pass
     world.engine.ask([target])
     while len(world.seen) < 2:
-        world.wait(SLOT)  # the second probe is at its moment, the third an interval later
+        world.wait(SLOT)
+    [probe] = world.engine._targets.values()
+    moment = probe.due
     world.engine.suspect([target, stranger])
-    world.wait(1.0)
 
     assert world.outcomes(target) == [Outcome.REFUSED] * 2
+    assert probe.due == moment
 
 
 def test_what_cannot_be_asked_is_our_own_fault_and_tried_again_each_time(tmp_path):
@@ -427,6 +457,87 @@ def test_what_cannot_be_asked_is_our_own_fault_and_tried_again_each_time(tmp_pat
     assert world.outcomes(target)[0] is Outcome.UNKNOWN
     assert world.outcomes(target)[-1] is Outcome.SILENT  # it has been asked
     assert min(world.latencies) >= 0.0
+
+
+def started_or(short):
+    """Return a kind that asks as tcp does, but for the errors that are in *short*."""
+
+    def start(towards):
+        if short:
+            raise OSError(short[0], os.strerror(short[0]))
+        return tcp.start(towards)
+
+    return tcp.KIND._replace(start=start)
+
+
+def news_in(world, seconds):
+    """Let *seconds* pass; return what each verdict in them was, and whether it was news."""
+    before = len(world.seen)
+    world.wait(seconds)
+    return [(outcome, news) for _, _, outcome, news in world.seen[before:]]
+
+
+@pytest.mark.parametrize(
+    "on_unknown, back",
+    [
+        # A director that has it down hears of each number of passes that may end that.
+        (OnUnknown.DOWN, (1, 3, 6, 12, 24, 48)),
+        (OnUnknown.KEEP, (1,)),
+    ],
+)
+def test_who_cannot_be_asked_is_news_for_as_long_as_that_is_counted_and_so_is_its_return(
+    on_unknown, back
+):
+    check = replace(CHECK, fall=4, rise=3, on_unknown=on_unknown)
+    kind = started_or(short := [])
+    with serving(check=check) as target, World(told=True, load=lambda *_: kind) as world:
+        world.engine.ask([target])
+        world.wait(6.0)
+        short.append(EMFILE)
+        unknown = news_in(world, 6.0)
+        short.clear()
+        passed = news_in(world, 50.0)
+        [probe] = world.engine._targets.values()
+
+    assert unknown == [(Outcome.UNKNOWN, number <= 4) for number in range(1, 7)]
+    assert passed == [(Outcome.PASS, number in back) for number in range(1, 51)]
+    assert probe.settled
+
+
+def test_a_server_that_fell_is_news_whenever_it_may_have_passed_often_enough():
+    with World(told=True) as world:
+        with serving() as target:
+            world.engine.ask([target])
+            world.wait(3.0)
+        world.wait(3.0)
+        with serving((str(target.endpoint.address), target.endpoint.port)):
+            passed = news_in(world, 34.0)
+        [probe] = world.engine._targets.values()
+
+    # Flapping, it may be asked for up to sixteen times its two.
+    expected = [(Outcome.PASS, number in (1, 2, 4, 8, 16, 32)) for number in range(1, 40)]
+    assert passed == expected[: len(passed)]
+    assert len(passed) > 32
+    assert probe.settled
+
+
+def test_an_unknown_between_its_passes_does_not_make_the_passes_of_a_returning_server_anew():
+    kind = started_or(short := [])
+    with World(told=True, load=lambda *_: kind) as world:
+        with serving() as target:
+            world.engine.ask([target])
+            world.wait(3.0)
+        world.wait(3.0)
+        with serving((str(target.endpoint.address), target.endpoint.port)):
+            while world.outcomes(target)[-3:] != [Outcome.PASS] * 3:
+                world.wait(SLOT)
+            short.append(EMFILE)
+            unknown = news_in(world, 1.0)
+            short.clear()
+            passed = news_in(world, 6.0)
+
+    assert unknown == [(Outcome.UNKNOWN, True)]
+    assert passed == [(Outcome.PASS, number in (4, 8)) for number in range(4, 10)]
 
 
 def stumble(*_):
@@ -503,6 +614,41 @@ def test_a_fault_of_one_check_is_an_unknown_of_it_told_once_and_the_others_are_a
         "a check failed, please report it: ZeroDivisionError in stumble"
     ]
     assert any(words.endswith(": of ours") for words in world.words)
+
+
+class Unclosable(socket.socket):
+    """A question that stumbles over its end."""
+
+    def close(self):
+        stumble()
+
+
+@pytest.mark.parametrize("ended", ["answered", "overdue", "withdrawn"])
+def test_a_question_that_cannot_be_closed_is_over_all_the_same(ended):
+    told, opened = [], []
+
+    def start(target):
+        opened.append(Unclosable())
+        opened[-1].setblocking(False)
+        opened[-1].connect_ex((str(target.endpoint.address), target.endpoint.port))
+        return opened[-1]
+
+    proceed = GOOD.proceed if ended == "answered" else lambda *_: None
+    kind = GOOD._replace(prepare=lambda target: target, start=start, proceed=proceed)
+    mishaps = Mishaps(lambda words: told.append(words) or True)
+    with serving() as target, World(load=lambda *_: kind, mishaps=mishaps) as world:
+        world.engine.ask([target])
+        world.wait(0.1 if ended == "withdrawn" else 3.5)
+        world.engine.ask([])
+        others = world.engine.turn(0.0)
+        under_way = world.engine.in_flight
+    for question in opened:
+        socket.socket.close(question)
+
+    expected = {"answered": {Outcome.PASS}, "overdue": {Outcome.SILENT}, "withdrawn": set()}
+    assert set(world.outcomes(target)) == expected[ended]
+    assert len(opened) == 1 if ended == "withdrawn" else len(opened) >= 3
+    assert (others, under_way, len(told)) == ([], 0, 1)
 
 
 WATCHED = {

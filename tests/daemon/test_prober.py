@@ -18,7 +18,7 @@ import pytest
 from lvs_nat.checks import kinds
 from lvs_nat.core import orders, wire
 from lvs_nat.core.health import Outcome
-from lvs_nat.core.questions import CheckKind, Syn
+from lvs_nat.core.questions import CheckKind, Script, Syn
 from lvs_nat.core.setup import Check, Target
 from lvs_nat.daemon import prober
 from lvs_nat.daemon.link import Link, Probed, ProberLost, ProberTrouble
@@ -310,6 +310,29 @@ def test_a_prober_that_was_stopped_blames_no_server_for_it(well):
     assert set(outcomes(seen, target)) <= {Outcome.PASS}
 
 
+@pytest.fixture
+def started_by_one_that_ignores_the_end_of_children():
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    yield
+    signal.signal(signal.SIGCHLD, before)
+
+
+@pytest.mark.usefixtures("started_by_one_that_ignores_the_end_of_children")
+@pytest.mark.parametrize("program", ["/bin/true", "/bin/false", "/bin/sleep"])
+def test_whoever_started_us_may_ignore_the_end_of_children(program):
+    command = (program, "0.1") if program.endswith("sleep") else (program,)
+    outcome = Outcome.FAIL if program.endswith("false") else Outcome.PASS
+    check = replace(CHECK, question=Script(command), timeout=5.0)
+    with spawned() as link:
+        target = Target(at("127.0.0.1:80"), check)
+        link.ask([target])
+        seen = until(link, lambda seen: len(outcomes(seen, target)) >= 2)
+
+    assert set(outcomes(seen, target)) == {outcome}
+    assert not any("no child" in event.verdict.words for event in seen if isinstance(event, Probed))
+    assert lost(seen) == []
+
+
 def test_when_the_director_hangs_up_nobody_is_left(well):
     link = spawn()
     link.ask([well])
@@ -388,7 +411,7 @@ def test_what_a_director_has_no_time_to_read_is_told_later_and_the_latest_of_it(
     beats, beat = os.pipe2(os.O_NONBLOCK)
     engine = prober.Prober(theirs, beat)
     link = Link(ours, 2**22 + 1)  # above the highest pid: nobody's child
-    engine.say(wire.HELLO)
+    engine.greet()
     link.events()
     while engine.say(wire.pack_load(wire.Load(1, 1, 1, 1, 1.0))):
         pass
@@ -409,6 +432,38 @@ def test_what_a_director_has_no_time_to_read_is_told_later_and_the_latest_of_it(
     theirs.close()
     os.close(beats)
     os.close(beat)
+
+
+def test_a_prober_that_greets_while_the_line_is_full_is_told_whom_to_ask(well):
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    link = Link(ours, 2**22 + 1)  # above the highest pid: nobody's child
+    with theirs, open(os.devnull, "wb") as beat:
+        former = prober.Prober(theirs, beat.fileno())
+        former.greet()
+        link.ask([well])
+        seen = list(link.events())
+        while not outcomes(seen, well):
+            former.turn()
+            seen += link.events()
+        while former.say(wire.pack_load(wire.Load(1, 1, 1, 1, 1.0))):
+            pass  # the director stands still, and meanwhile this one ends
+        newcomer = prober.Prober(theirs, beat.fileno())
+        newcomer.greet()
+        asked = told_by(newcomer, link, 5.0)
+    link.close()
+
+    assert Outcome.PASS in outcomes(asked, well)
+
+
+def told_by(engine, link, seconds):
+    """Return the events until verdicts come, with both ends of the line at work again."""
+    seen = []
+    deadline = time.monotonic() + seconds
+    while not any(isinstance(event, Probed) for event in seen) and time.monotonic() < deadline:
+        while select.select([link], [], [], 0)[0]:
+            seen += link.events()
+        engine.turn()
+    return seen
 
 
 def turn(engine, seconds):

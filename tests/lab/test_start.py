@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from lvs_nat.lab.topology import until
-from tests.lab.director import RULES, TUTORIAL, Director
+from tests.lab.director import LVS01, RULES, TREE, TUTORIAL, Director
 
 pytestmark = pytest.mark.lab
 
@@ -30,6 +30,12 @@ with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
         asked = said[12 : said.index(b"\\0", 12) + 5]
         answer = b"\\xc0\\x0c\\0\\1\\0\\1\\0\\0\\0\\1\\0\\4" + socket.inet_aton(sys.argv[1])
         server.sendto(said[:2] + b"\\x81\\x80\\0\\1\\0\\1\\0\\0\\0\\0" + asked + answer, who)
+"""
+# Becomes the program that it is told, which inherits that children leave nothing behind.
+DEAF = """
+import os, signal, sys
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+os.execv(sys.argv[1], sys.argv[1:])
 """
 
 
@@ -129,6 +135,14 @@ def ldirectord(director):
     rival = director.lab.popen("director", [program, "600"])
     until(lambda: Path(f"/proc/{rival.pid}/comm").read_text() == "ldirectord\n", 5, "a rival")
     return rival
+
+
+def test_whoever_ignores_the_end_of_children_may_start_a_director(director):
+    command = [sys.executable, "-m", "lvs_nat.cli.main", "start"]  # a shell would not ignore it
+    shown = director.lab.run("director", [sys.executable, "-c", DEAF, *command], cwd=TREE).stdout
+
+    assert "192.168.122.10:80" in shown
+    until(lambda: director.server(LVS01)["state"] == "up", 5, "checks")
 
 
 def test_a_start_beside_a_rival_is_refused_and_touches_nothing(director):
