@@ -33,7 +33,7 @@ class Telling:
         naming: Naming,
         began: float,
     ) -> None:
-        self._rules = str(paths.rules)
+        self._paths = paths
         self._kernel = kernel
         self._info = kernel.info()
         self._director = director
@@ -71,7 +71,7 @@ class Telling:
             "loaded": self._loaded,
             "since": time.time() - (now - self._began),
             "uptime": round(now - self._began, 1),
-            "rules": self._rules,
+            "rules": str(self._paths.rules),
             "unsaved": list(map(spell_operation, changes(saved.rules, director.meant))),
             "problems": list(map(str, self._loading.saved.problems)),
             "names": self._naming.remarks,
@@ -82,8 +82,14 @@ class Telling:
         }
 
     def running(self, _: dict[str, Any]) -> dict[str, Any]:
-        """Return the rules that run, and the file that they are saved in."""
-        return {"rules": spell(self._director.meant), "path": self._rules}
+        """Return the rules that run, the file that they are saved in, and all files."""
+        files = {
+            "rules": str(self._paths.rules),
+            "config": str(self._paths.config),
+            "config_given": self._paths.config_given,
+            "state_dir": str(self._paths.state_dir),
+        }
+        return {"rules": spell(self._director.meant), "path": files["rules"], "files": files}
 
     def diff(self, _: dict[str, Any]) -> dict[str, Any]:
         """Return the rules that run, and what the kernel's table still differs by."""

@@ -164,6 +164,21 @@ def test_an_edit_made_a_moment_ago_is_what_save_saves(stage):
     assert stage.play(edit)[0] == spell(EDITED)
 
 
+def test_whoever_acts_for_a_director_learns_by_which_files_it_runs(stage):
+    answer, _ = stage.play(lambda: stage.ask("running"))
+    folder = str(stage.paths.state_dir)
+
+    assert (answer["path"], answer["files"]) == (
+        f"{folder}/ipvsadm",
+        {
+            "rules": f"{folder}/ipvsadm",
+            "config": f"{folder}/lvs-nat.conf",
+            "config_given": True,
+            "state_dir": folder,
+        },
+    )
+
+
 NAMED = "-A -t 172.25.0.10:80 -s rr\n-a -t 172.25.0.10:80 -r a..b:80 -m\n"  # no name: none is asked
 
 
