@@ -91,7 +91,15 @@ class Telling:
         }
         return {"rules": spell(self._director.meant), "path": files["rules"], "files": files}
 
-    def diff(self, _: dict[str, Any]) -> dict[str, Any]:
-        """Return the rules that run, and what the kernel's table still differs by."""
+    def diff(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Return the rules that run, what the kernel's table still differs by, what is saved.
+
+        Who asks may not be able to read the rule file; nobody reads it who has another one to
+        compare with.
+        """
         pending = list(map(spell_operation, self._director.pending()))
-        return {"rules": spell(self._director.meant), "kernel": pending}
+        answer = {"rules": spell(self._director.meant), "kernel": pending}
+        if not request.get("saved", True):
+            return answer
+        saved, warnings = self._loading.on_disk()
+        return {**answer, "saved": spell(saved), "warnings": warnings}

@@ -30,6 +30,7 @@ class Director:
             "path": str(self.web),
             "files": {"rules": str(self.web), "state_dir": str(self.kept.parent)},
         }
+        self.differs = {"rules": RUNNING, "saved": OTHER, "kernel": ["-C"], "warnings": ["a word"]}
         self.web.write_text("")
         self.other.write_text(OTHER)
 
@@ -38,7 +39,11 @@ class Director:
         out, err = io.StringIO(), io.StringIO()
         words = (*words, "--run-dir", str(self.folder))
         loop = Loop()
-        verbs = {"running": lambda _: self.answer, "saved": lambda _: self.told.append(1) or {}}
+        verbs = {
+            "running": lambda _: self.answer,
+            "saved": lambda _: self.told.append(1) or {},
+            "diff": lambda request: self.told.append(request.get("saved")) or self.differs,
+        }
         desk = Desk(Control(self.folder / "control"), loop, verbs, {}, {})
         with ThreadPoolExecutor(1) as thread:
             done = thread.submit(main, words, Machine(out, err, 0))
@@ -91,6 +96,39 @@ def test_the_directors_file_may_be_typed_too_under_whatever_name(director, name)
 
     assert director.type("save", "--rules", typed) == (0, SAID.format(typed) + "\n", "")
     assert (director.web.read_text(), director.told) == (RUNNING, [1])
+
+
+def test_a_diff_is_with_what_the_director_reads_in_its_file_which_others_need_not_be_able_to(
+    director,
+):
+    director.other.unlink()
+
+    assert director.type("diff") == (1, DIFFERENCE.format(FILE, RELOAD), "lvs-nat: a word\n")
+    assert director.told == [True]
+
+
+def test_a_diff_may_be_with_another_file_whatever_has_become_of_the_directors(director):
+    other = str(director.other)
+    director.differs = {"rules": RUNNING, "kernel": ["-C"]}
+
+    code, out, err = director.type("diff", "--rules", other)
+
+    words = FILE.replace("save", f"save --rules {other}"), f"a reload of {other}"
+    assert (code, out, err) == (1, DIFFERENCE.format(*words), "")
+    assert director.told == [False]
+
+
+FILE, RELOAD = "lvs-nat save would change the file", "lvs-nat reload"
+DIFFERENCE = """\
+{} as these commands do:
+  ipvsadm -A -t 172.25.0.10:80 -s rr
+  ipvsadm -D -t 10.9.9.9:80
+{} would run:
+  ipvsadm -A -t 10.9.9.9:80 -s rr
+  ipvsadm -D -t 172.25.0.10:80
+the kernel's table is still to be changed by:
+  ipvsadm -C
+"""
 
 
 NOTED = {"rules": "/w/rules", "config": "/w/conf", "config_given": True, "state_dir": "/w/state"}

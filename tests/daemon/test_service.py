@@ -179,6 +179,33 @@ def test_whoever_acts_for_a_director_learns_by_which_files_it_runs(stage):
     )
 
 
+LIGHTER = rules(service(VIP, RS1))
+
+
+def test_a_diff_is_with_the_rule_file_as_it_is_now(stage):
+    def edit_both():
+        stage.kernel.apply([SetService(WRR)])
+        until(lambda: stage.ask("status")["unsaved"], 5, "the edit in the status")
+        stage.save(LIGHTER)
+        return stage.ask("diff")
+
+    assert stage.play(edit_both)[0] == {
+        "rules": spell(EDITED),
+        "saved": spell(LIGHTER),
+        "kernel": [],
+        "warnings": [],
+    }
+
+
+def test_a_diff_with_a_rule_file_that_is_none_tells_every_problem(stage):
+    def spoil():
+        stage.paths.rules.write_text("-A\n-E\n")
+        return stage.refusal("diff")
+
+    refusal = stage.play(spoil)[0]
+    assert (refusal.exit_code, str(refusal).count("\n")) == (6, 1)
+
+
 NAMED = "-A -t 172.25.0.10:80 -s rr\n-a -t 172.25.0.10:80 -r a..b:80 -m\n"  # no name: none is asked
 
 

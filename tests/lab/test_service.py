@@ -119,6 +119,7 @@ def test_what_is_typed_is_about_the_files_that_the_service_runs_on(director, els
     edited = TUTORIAL.replace("-s rr", "-s wrr")
     assert (elsewhere.read_text(), director.table()) == (edited, edited)
     assert RULES.read_text() == UNRELATED
+    assert director.command("diff").stdout == ""
 
 
 def test_the_init_script_restarts_by_options_that_were_edited(director, elsewhere):
