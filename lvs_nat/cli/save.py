@@ -27,11 +27,8 @@ def run(args: argparse.Namespace, machine: Machine) -> int:
     ruleset = rules.parse(text, "the running rules").ruleset
     if not ruleset.services:
         raise LvsNatError(f"nothing runs that could be saved; {where.rules} stays as it is")
-    try:
-        before = files.read_text(where.rules)
-    except ConfigError:
-        before = ""  # missing or unreadable: whatever is there is not worth a copy
-    if before and before != text:
+    before = _before(where.rules)
+    if before and before != text.encode():
         where.state_dir.mkdir(mode=0o755, parents=True, exist_ok=True)
         files.write_atomic(where.backup, before)
     files.write_atomic(where.rules, text)
@@ -43,3 +40,13 @@ def run(args: argparse.Namespace, machine: Machine) -> int:
         said += f"; {theirs}, which the director reads, stays as it is"
     machine.say(said)
     return 0
+
+
+def _before(path: Path) -> bytes:
+    """Return what the file holds, be it rules or not; nothing where there is none."""
+    try:
+        return files.read_bytes(path)
+    except ConfigError as error:
+        if isinstance(error.__cause__, FileNotFoundError):
+            return b""
+        raise LvsNatError(f"{error}; without a copy of it nothing is saved") from error

@@ -1,6 +1,7 @@
 """Commands act on the files of the director that runs, whatever the defaults are."""
 
 import io
+import os
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -12,6 +13,7 @@ from lvs_nat.cli.options import common
 from lvs_nat.daemon.desk import Desk
 from lvs_nat.daemon.loop import Loop
 from lvs_nat.system.control import Control
+from lvs_nat.system.files import LIMIT
 
 RUNNING = "-A -t 172.25.0.10:80 -s rr\n"
 OTHER = "-A -t 10.9.9.9:80 -s rr\n"
@@ -73,6 +75,43 @@ def test_a_save_writes_the_file_that_the_director_reads_and_keeps_a_copy_where_i
     assert director.type("save") == (0, SAID.format(director.web) + "\n", "")
     assert (director.web.read_text(), director.kept.read_text()) == (RUNNING, OTHER)
     assert director.told == [1]
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        "# 网站\n".encode("gbk") + OTHER.encode(),
+        "# Büro\n".encode("latin-1"),
+        b"\0\0\0",
+        b"not rules\r\n",
+        b"#" * (LIMIT + 1),
+    ],
+    ids=["GBK", "Latin-1", "no text", "no rules", "too large"],
+)
+def test_a_copy_is_kept_of_whatever_the_file_held(director, before):
+    director.web.write_bytes(before)
+
+    assert director.type("save")[0] == 0
+    assert (director.kept.read_bytes(), director.web.read_text()) == (before, RUNNING)
+
+
+def test_where_there_was_no_file_nothing_is_kept(director):
+    director.web.unlink()
+
+    assert director.type("save")[0] == 0
+    assert (director.kept.exists(), director.web.read_text()) == (False, RUNNING)
+
+
+def test_what_no_copy_can_be_made_of_stays_as_it_is(director):
+    director.web.unlink()
+    os.mkfifo(director.web)
+
+    assert director.type("save") == (
+        1,
+        "",
+        f"lvs-nat: {director.web}: is a pipe; name a file; without a copy of it nothing is saved\n",
+    )
+    assert (director.web.is_fifo(), director.told) == (True, [])
 
 
 def test_a_save_to_another_file_writes_that_alone_and_says_that_the_directors_stays(director):
