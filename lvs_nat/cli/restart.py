@@ -35,6 +35,8 @@ def run(args: argparse.Namespace, machine: Machine) -> int:
     if pid is None and args.only_running:
         return 0
     state = machine.systemd.state(args)
+    if state:
+        machine.systemd.must_be_startable()  # or the one that runs would have no successor
     if state in BUSY or (state and pid is None):
         if pid is not None:
             judge(where, machine)
