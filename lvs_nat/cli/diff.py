@@ -19,6 +19,14 @@ TITLES = {
     "reload": "lvs-nat reload would run:",
     "kernel": "the kernel's table is still to be changed by:",
 }
+# The same where a file is named, which need not be the director's.
+TITLES_OF_A_FILE = {
+    **TITLES,
+    "save": "lvs-nat save --rules {} would change the file as these commands do:",
+    "reload": "a reload of {} would run:",
+}
+# Names in the rule file may have to be looked up.
+PATIENCE = 30.0
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -28,10 +36,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, machine: Machine) -> int:
     """Print an ipvsadm command for each difference; exit 0 if there is none, else 1."""
-    where = paths(args)
-    answer = ask(where.socket, "diff")
+    where, named = paths(args), args.rules is not None
+    answer = ask(where.socket, "diff", timeout=PATIENCE, saved=not named)
     running = rules.parse(str(answer["rules"]), "the running rules").ruleset
-    saved = rules_of(where)[0].ruleset
+    for warning in answer.get("warnings", ()):
+        machine.warn(str(warning))
+    if "saved" in answer and not named:
+        saved = rules.parse(str(answer["saved"]), "the saved rules").ruleset
+    else:  # a director of an older version does not read its file
+        saved = rules_of(where)[0].ruleset
     found = {
         "save": list(map(spell_operation, changes(saved, running))),
         "reload": list(map(spell_operation, changes(running, saved))),
@@ -40,7 +53,9 @@ def run(args: argparse.Namespace, machine: Machine) -> int:
     if args.json:
         machine.say(json.dumps(found, indent=2))
     else:
+        titles = TITLES_OF_A_FILE if named else TITLES
         for key, lines in found.items():
             if lines:
-                machine.say("\n".join((TITLES[key], *(f"  ipvsadm {line}" for line in lines))))
+                title = titles[key].format(where.rules)
+                machine.say("\n".join((title, *(f"  ipvsadm {line}" for line in lines))))
     return 1 if any(found.values()) else 0

@@ -7,6 +7,7 @@ import argparse
 from lvs_nat.cli.machine import Machine
 from lvs_nat.cli.options import paths
 from lvs_nat.daemon.detach import start
+from lvs_nat.daemon.paths import Paths
 from lvs_nat.system.pidfile import holder
 
 
@@ -26,6 +27,11 @@ def run(args: argparse.Namespace, machine: Machine) -> int:
         machine.systemd.order("start")
         machine.say(table())
         return 0
+    return begin(where, machine)
+
+
+def begin(where: Paths, machine: Machine) -> int:
+    """Start a director of ours by the files of *where*; return the exit code."""
     outcome = start(where)
     for warning in outcome.warnings:
         machine.warn(f"warning: {warning}")

@@ -36,7 +36,15 @@ class Systemd:
         if places_given(args) or not self._booted.is_dir() or self._within():
             return ""
         found = _properties("LoadState", "ActiveState")
-        return found.get("ActiveState", "") if found.get("LoadState") == "loaded" else ""
+        there = found.get("LoadState", "not-found") != "not-found"
+        return found.get("ActiveState", "") if there else ""
+
+    def must_be_startable(self) -> None:
+        """Raise LvsNatError for a unit that was masked, as systemctl would: it is to stay down."""
+        if _properties("LoadState").get("LoadState") == "masked":
+            raise LvsNatError(
+                f"{UNIT} is masked, so that nobody starts it: `systemctl unmask {UNIT}` allows it"
+            )
 
     def order(self, verb: str) -> None:
         """Have the unit started, stopped, ...; return once that is done.
@@ -44,6 +52,8 @@ class Systemd:
         Raises LvsNatError with what the unit said in the journal, which systemctl does not
         tell, and with the exit code of its process.
         """
+        if verb != "stop":
+            self.must_be_startable()
         began = time.time()
         code, said = _run("systemctl", verb, UNIT)
         if code == 0:

@@ -158,14 +158,18 @@ MARKERS = "a section is [services], [[tcp 172.25.0.10:80]] or [[[192.168.122.10:
 
 
 def service_name(text: str) -> ServiceName:
-    """Read a service's name as `str` spells it; raise ValueError for anything else."""
+    """Read a service's name as `str` spells it, status or the listing shows it.
+
+    Raises ValueError for anything else.
+    """
     words = text.split()
     if len(words) == 2 and words[0].upper() in Transport.__members__:
         try:
             return Listener(Transport[words[0].upper()], Endpoint.parse(words[1]))
         except ValueError as error:
             raise ValueError(f"{text!r} is not the name of a virtual service") from error
-    if words[:1] == ["fwmark"] and words[2:] in ([], ["ipv6"]):
+    lower = text.lower().split()
+    if lower[:1] in (["fwmark"], ["fwm"]) and lower[2:] in ([], ["ipv6"]):
         mark = words[1] if len(words) > 1 else ""
         if re.fullmatch("[0-9]{1,10}", mark) and 1 <= int(mark) <= MARK_MAX:
             return Mark(int(mark), 6 if words[2:] else 4)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from lvs_nat.core.setup import Setup
@@ -25,11 +26,14 @@ class Loading:
         self.saved = saved
         self._paths = paths
         self._naming = naming
+        self._stamp = _stamp(paths.rules)
         naming.take(saved.addresses)
 
     def load(self) -> tuple[Ruleset, Setup]:
         """Read all files anew; raise ConfigError and change nothing if they are bad."""
+        stamp = _stamp(self._paths.rules)
         self.saved = saved = load(self._paths, before=self.saved.rows)
+        self._stamp = stamp
         self._naming.take(saved.addresses)
         for warning in saved.warnings:
             log.warning("%s", warning)
@@ -47,9 +51,31 @@ class Loading:
         notify.longer(2 * BUDGET)  # names are looked up
         return {"warnings": list(map(str, load(self._paths, before=self.saved.rows).warnings))}
 
+    def on_disk(self) -> tuple[Ruleset, list[str]]:
+        """Return what the rule file means now, and what is to be said of that.
+
+        Raises ConfigError if it is bad.  It may have come to belong to somebody whose files root
+        without his capabilities cannot read; then it is what it was.
+        """
+        notify.longer(2 * BUDGET)  # names are looked up
+        path = self._paths.rules
+        try:
+            return rules_of(self._paths, before=self.saved.rows)[0].ruleset, []
+        except ConfigError as error:
+            if not isinstance(error.__cause__, PermissionError):
+                raise
+        stamp = _stamp(path)
+        since = "; it has been changed since" if stamp and stamp != self._stamp else ""
+        words = (
+            "cannot be read by the director, and a reload would be refused; "
+            f"what it held when it was last read is compared{since}"
+        )
+        return self.saved.rules, [f"{path}: {words}"]
+
     def was_saved(self, _: dict[str, Any]) -> dict[str, Any]:
         """Take note of what the rule file holds now; the settings stay as they run."""
         notify.longer(2 * BUDGET)
+        stamp = _stamp(self._paths.rules)
         parsed, digest, addresses = rules_of(self._paths, before=self.saved.rows)
         self.saved = replace(
             self.saved,
@@ -58,5 +84,15 @@ class Loading:
             problems=tuple(it for it in self.saved.problems if it.path != str(self._paths.rules)),
             rows=parsed.rows,
         )
+        self._stamp = stamp
         self._naming.take(addresses)
         return {}
+
+
+def _stamp(path: Path) -> tuple[int, ...]:
+    """Tell one state of the file from another without reading it; nothing if that cannot be."""
+    try:
+        found = path.stat()
+    except OSError:
+        return ()
+    return found.st_ino, found.st_size, found.st_mtime_ns

@@ -92,9 +92,12 @@ def rules_of(
 
 def settings(paths: Paths) -> tuple[Setup, str]:
     """Return what lvs-nat.conf means, with its text; it may be missing unless it was named."""
-    if not (paths.config_given or paths.config.exists()):
-        return Setup(), ""
-    text = files.read_text(paths.config)
+    try:
+        text = files.read_text(paths.config)
+    except ConfigError as error:
+        if _missing_file(error) and not paths.config_given:
+            return Setup(), ""
+        raise
     setup = setup_of(text, str(paths.config))
     if problems := [Problem(str(paths.config), 0, what) for what in _missing(setup)]:
         raise ConfigError(problems)
@@ -127,9 +130,16 @@ def _missing(setup: Setup) -> list[str]:
 
 def read_rules(path: Path) -> str:
     """Return the text of the rule file; a missing one says what to write."""
-    if not path.exists():
-        raise ConfigError([Problem(str(path), 0, _unconfigured("does not exist"))])
-    return files.read_text(path)
+    try:
+        return files.read_text(path)
+    except ConfigError as error:
+        if not _missing_file(error):
+            raise
+        raise ConfigError([Problem(str(path), 0, _unconfigured("does not exist"))]) from error
+
+
+def _missing_file(error: ConfigError) -> bool:
+    return isinstance(error.__cause__, FileNotFoundError)
 
 
 def _digest(text: str) -> str:

@@ -33,7 +33,7 @@ class Telling:
         naming: Naming,
         began: float,
     ) -> None:
-        self._rules = str(paths.rules)
+        self._paths = paths
         self._kernel = kernel
         self._info = kernel.info()
         self._director = director
@@ -71,7 +71,7 @@ class Telling:
             "loaded": self._loaded,
             "since": time.time() - (now - self._began),
             "uptime": round(now - self._began, 1),
-            "rules": self._rules,
+            "rules": str(self._paths.rules),
             "unsaved": list(map(spell_operation, changes(saved.rules, director.meant))),
             "problems": list(map(str, self._loading.saved.problems)),
             "names": self._naming.remarks,
@@ -82,10 +82,24 @@ class Telling:
         }
 
     def running(self, _: dict[str, Any]) -> dict[str, Any]:
-        """Return the rules that run, and the file that they are saved in."""
-        return {"rules": spell(self._director.meant), "path": self._rules}
+        """Return the rules that run, the file that they are saved in, and all files."""
+        files = {
+            "rules": str(self._paths.rules),
+            "config": str(self._paths.config),
+            "config_given": self._paths.config_given,
+            "state_dir": str(self._paths.state_dir),
+        }
+        return {"rules": spell(self._director.meant), "path": files["rules"], "files": files}
 
-    def diff(self, _: dict[str, Any]) -> dict[str, Any]:
-        """Return the rules that run, and what the kernel's table still differs by."""
+    def diff(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Return the rules that run, what the kernel's table still differs by, what is saved.
+
+        Who asks may not be able to read the rule file; nobody reads it who has another one to
+        compare with.
+        """
         pending = list(map(spell_operation, self._director.pending()))
-        return {"rules": spell(self._director.meant), "kernel": pending}
+        answer = {"rules": spell(self._director.meant), "kernel": pending}
+        if not request.get("saved", True):
+            return answer
+        saved, warnings = self._loading.on_disk()
+        return {**answer, "saved": spell(saved), "warnings": warnings}

@@ -25,12 +25,16 @@ WORDS = {
 
 def read_text(path: Path, limit: int = LIMIT) -> str:
     """Return the text of a file of at most *limit* bytes; ConfigError says why it is none."""
+    return text_of(read_bytes(path, limit + 1), path, limit)
+
+
+def read_bytes(path: Path, most: int = -1) -> bytes:
+    """Return what a file holds, or the first bytes of it; ConfigError says why it is no file."""
     try:
-        data = _read(path, limit + 1)
+        return _read(path, most)
     except OSError as error:
         what = WORDS.get(error.errno or 0, f"cannot be read: {error.strerror}")
         raise ConfigError([Problem(str(path), 0, what)]) from error
-    return text_of(data, path, limit)
 
 
 def text_of(data: bytes, path: Path, limit: int = LIMIT) -> str:
@@ -78,7 +82,7 @@ def _decode(data: bytes, path: Path) -> str:
     raise ConfigError([Problem(str(path), line, f"there is {what}")])
 
 
-def write_atomic(path: Path, text: str, mode: int | None = None) -> None:
+def write_atomic(path: Path, text: str | bytes, mode: int | None = None) -> None:
     """Replace a file so that a reader, or a crash, meets the old text or the new one whole.
 
     *mode* None keeps mode and owner of the present file (0644 for a new one).  A symbolic link
@@ -89,8 +93,8 @@ def write_atomic(path: Path, text: str, mode: int | None = None) -> None:
     # 0600 until it is dressed: what the old file hid, its successor never shows.
     number = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
     try:
-        with open(number, "w", encoding="utf-8", newline="") as file:
-            file.write(text)
+        with open(number, "wb") as file:
+            file.write(text.encode() if isinstance(text, str) else text)
             _dress(number, target, mode)
             file.flush()
             os.fsync(number)

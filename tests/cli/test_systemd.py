@@ -12,7 +12,7 @@ from lvs_nat.cli.systemd import Systemd, stopping
 from lvs_nat.daemon.paths import defaults
 from lvs_nat.errors import LvsNatError
 from lvs_nat.system.ipvs import Ipvs
-from lvs_nat.system.pidfile import PidFile
+from lvs_nat.system.pidfile import PidFile, holder
 
 PROGRAM = """\
 #!/bin/sh
@@ -87,7 +87,6 @@ def test_the_state_of_the_unit_is_systemds(host, state):
     "answers, given",
     [
         ({"show": "LoadState=not-found\nActiveState=inactive\n"}, {}),
-        ({"show": "LoadState=masked\nActiveState=inactive\n"}, {}),
         ({"show": ""}, {}),  # a chroot: systemctl ignores what is asked
         ({"cgroup": OF_THE_UNIT}, {}),
         ({"cgroup": f"12:pids:/x\n1:name=systemd:{OF_THE_UNIT[3:]}"}, {}),
@@ -170,6 +169,56 @@ def test_a_start_that_the_unit_refuses_ends_with_its_words_and_its_code(host):
 
     assert host.type("start") == 6
     assert (host.out.getvalue(), host.err.getvalue()) == ("", "lvs-nat: ipvsadm:1: wrong\n")
+
+
+MASKED = "LoadState=masked\nActiveState={}\n"
+
+
+@pytest.mark.parametrize("load", ["masked", "bad-setting", "error"])
+@pytest.mark.parametrize("state", ["inactive", "active"])
+def test_a_unit_that_systemd_may_not_start_is_still_its_unit(host, load, state):
+    host.answer(show=f"LoadState={load}\nActiveState={state}\n")
+
+    assert host.systemd.state(typed()) == state
+
+
+@pytest.mark.kernel
+@pytest.mark.parametrize("word", ["start", "restart"])
+def test_a_masked_unit_is_not_started_past_systemd(host, word):
+    host.answer(show=MASKED.format("inactive"), code="1")
+
+    assert host.type(word) == 1
+    assert (host.orders, host.out.getvalue(), host.err.getvalue()) == ([], "", f"{REFUSAL}\n")
+    assert holder(defaults().pid_file) is None
+
+
+REFUSAL = (
+    "lvs-nat: lvs-nat.service is masked, so that nobody starts it: "
+    "`systemctl unmask lvs-nat.service` allows it"
+)
+
+
+@pytest.mark.kernel
+@pytest.mark.parametrize("word, code", [("stop", 0), ("try-restart", 0)])
+def test_a_masked_unit_at_rest_may_be_stopped_and_is_not_restarted(host, word, code):
+    host.answer(show=MASKED.format("inactive"), code="1")
+
+    assert (host.type(word), host.orders) == (code, [])
+
+
+@pytest.mark.kernel
+def test_a_masked_unit_that_runs_still_is_stopped_by_systemd(host):
+    host.answer(show=MASKED.format("active"))
+
+    assert (host.type("stop"), host.orders) == (0, ["stop"])
+
+
+@pytest.mark.kernel
+@pytest.mark.parametrize("word", ["restart", "try-restart"])
+def test_the_director_of_a_masked_unit_is_not_ended_for_a_restart(host, director, word):
+    host.answer(show=MASKED.format("active"))
+
+    assert (host.type(word), host.orders, host.err.getvalue()) == (1, [], f"{REFUSAL}\n")
 
 
 @pytest.mark.kernel

@@ -164,6 +164,48 @@ def test_an_edit_made_a_moment_ago_is_what_save_saves(stage):
     assert stage.play(edit)[0] == spell(EDITED)
 
 
+def test_whoever_acts_for_a_director_learns_by_which_files_it_runs(stage):
+    answer, _ = stage.play(lambda: stage.ask("running"))
+    folder = str(stage.paths.state_dir)
+
+    assert (answer["path"], answer["files"]) == (
+        f"{folder}/ipvsadm",
+        {
+            "rules": f"{folder}/ipvsadm",
+            "config": f"{folder}/lvs-nat.conf",
+            "config_given": True,
+            "state_dir": folder,
+        },
+    )
+
+
+LIGHTER = rules(service(VIP, RS1))
+
+
+def test_a_diff_is_with_the_rule_file_as_it_is_now(stage):
+    def edit_both():
+        stage.kernel.apply([SetService(WRR)])
+        until(lambda: stage.ask("status")["unsaved"], 5, "the edit in the status")
+        stage.save(LIGHTER)
+        return stage.ask("diff")
+
+    assert stage.play(edit_both)[0] == {
+        "rules": spell(EDITED),
+        "saved": spell(LIGHTER),
+        "kernel": [],
+        "warnings": [],
+    }
+
+
+def test_a_diff_with_a_rule_file_that_is_none_tells_every_problem(stage):
+    def spoil():
+        stage.paths.rules.write_text("-A\n-E\n")
+        return stage.refusal("diff")
+
+    refusal = stage.play(spoil)[0]
+    assert (refusal.exit_code, str(refusal).count("\n")) == (6, 1)
+
+
 NAMED = "-A -t 172.25.0.10:80 -s rr\n-a -t 172.25.0.10:80 -r a..b:80 -m\n"  # no name: none is asked
 
 

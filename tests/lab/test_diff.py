@@ -1,6 +1,7 @@
 """What the rule file, the running rules and the kernel have apart is shown, and can be scripted."""
 
 import json
+import os
 
 import pytest
 
@@ -44,3 +45,20 @@ def test_an_edit_of_the_file_is_seen_before_it_is_loaded_and_a_failed_server_is_
         }
         RULES.write_text("-A\n")
         assert director.command("diff", check=False).returncode == 6
+
+
+def test_a_rule_file_that_the_director_may_not_read_is_compared_as_it_was_read_last():
+    with Director() as director:
+        director.service("start")
+        os.chown(RULES, 65534, 65534)  # the director is root, and may no more than other users
+        RULES.chmod(0o600)
+        unchanged = director.command("diff")
+        RULES.write_text(TUTORIAL.replace("-s rr", "-s wrr"))
+        changed = director.command("diff")
+
+    words = (
+        f"lvs-nat: {RULES}: cannot be read by the director, and a reload would be refused; "
+        "what it held when it was last read is compared{}\n"
+    )
+    assert (unchanged.stdout, unchanged.stderr) == ("", words.format(""))
+    assert (changed.stdout, changed.stderr) == ("", words.format("; it has been changed since"))

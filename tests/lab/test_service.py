@@ -93,6 +93,42 @@ def test_a_director_that_hangs_is_stopped_all_the_same(director):
     assert director.service("status", check=False).returncode == 3
 
 
+@pytest.fixture
+def elsewhere(director):
+    """Serve another rule file than the default, as /etc/sysconfig/lvs-nat says; give its path."""
+    web, options = Path("/etc/lvs-nat/web"), Path("/etc/sysconfig/lvs-nat")
+    RULES.write_text(UNRELATED)
+    web.write_text(TUTORIAL)
+    options.write_text(f'OPTIONS="--rules {web}"\n')
+    director.service("start")
+    yield web
+    director.service("stop")
+    options.unlink()
+    web.unlink()
+
+
+UNRELATED = "-A -t 172.25.0.10:81 -s rr\n"
+
+
+def test_what_is_typed_is_about_the_files_that_the_service_runs_on(director, elsewhere):
+    director.ipvsadm("-E", "-t", VIP, "-s", "wrr")
+    until(lambda: director.status()["unsaved"], 5, "the edit in the status")
+    director.command("save")
+    director.command("restart")
+
+    edited = TUTORIAL.replace("-s rr", "-s wrr")
+    assert (elsewhere.read_text(), director.table()) == (edited, edited)
+    assert RULES.read_text() == UNRELATED
+    assert director.command("diff").stdout == ""
+
+
+def test_the_init_script_restarts_by_options_that_were_edited(director, elsewhere):
+    Path("/etc/sysconfig/lvs-nat").write_text('OPTIONS=""\n')
+    director.service("restart")
+
+    assert director.status()["rules"] == str(RULES)
+
+
 def test_on_stop_keep_leaves_a_table_that_still_serves_until_a_stop_clears_it(director):
     config = Path("/etc/lvs-nat/lvs-nat.conf")
     config.write_text("on_stop = keep\n")

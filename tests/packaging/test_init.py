@@ -247,6 +247,7 @@ def test_the_program_sees_nothing_of_the_callers_environment(plain):
     shell_adds = ("PWD=", "OLDPWD=", "SHLVL=", "_=")
     assert sorted(line for line in lines if not line.startswith(shell_adds)) == [
         "LANG=zh_CN.UTF-8",
+        "LVS_NAT_OPTIONS=all",
         "PATH=/sbin:/usr/sbin:/bin:/usr/bin",
         "TERM=dumb",
     ]

@@ -82,6 +82,40 @@ def test_every_command_and_its_options_are_in_the_manual(command, capsys):
     assert options_of([command], capsys) == (common - {"--version"}) | flags(f".{heads[command]}")
 
 
+ROOTS = ["start", "stop", "restart", "try-restart", "reexec", "save", "run"]
+OPERATORS = ["reload", "force-reload", "diff", "drain", "disable", "enable", "weight"]
+ANYBODYS = {"status", "configtest", "rules", "demo"}
+
+
+def test_who_may_type_a_command_is_in_the_manual_twice_and_the_same():
+    def listed(*commands):
+        return f".Cm {' , '.join(commands[:-1])}\nand\n.Cm {commands[-1]}\n"
+
+    told = listed(*ROOTS) + "are for root;\n"
+    told += listed(*OPERATORS) + "are for the members of the group\n.Li lvs-admin\ntoo;"
+    again = listed("reload", *OPERATORS[2:]) + "by root and the members of the group\n"
+
+    assert told in one_line_a_list(section(PROGRAM, "COMMANDS"))
+    assert again in one_line_a_list(section(PROGRAM, "Processes and privileges"))
+    assert {*ROOTS, *OPERATORS, *ANYBODYS} == set(main.COMMANDS)
+
+
+def one_line_a_list(text):
+    return re.sub(r" ,\n\.Cm ", " , ", text)
+
+
+@pytest.mark.parametrize("command", [*ROOTS, *OPERATORS, "status", "configtest", "rules"])
+def test_no_more_commands_than_the_manual_says_are_refused_to_whoever_is_not_root(
+    command, tmp_path
+):
+    server = ["1.2.3.4:80"]
+    more = {"drain": server, "disable": server, "enable": server, "weight": [*server, "5"]}
+    words = [command, *more.get(command, ()), "--run-dir", str(tmp_path)]
+    code = main.main(words, Machine(io.StringIO(), io.StringIO(), 1000))
+
+    assert (code == 4) is (command in ROOTS)
+
+
 def test_options_without_a_command_are_in_the_manual(capsys):
     assert options_of([], capsys) <= flags(section(PROGRAM, "OPTIONS"))
 
