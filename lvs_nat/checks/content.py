@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from lvs_nat.checks import patterns
+from lvs_nat.checks.effort import SEARCHING, Effort, TooSlow
 from lvs_nat.checks.kind import shown
 from lvs_nat.core.questions import Http
 
@@ -45,8 +45,8 @@ def _contains(text: bytes) -> Judge:
 def _matches(pattern: re.Pattern[bytes]) -> Judge:
     def judge(body: bytes, whole: bool) -> str:
         try:
-            found = patterns.search(pattern, body)
-        except patterns.TooSlow as error:
+            found = Effort(SEARCHING).spend(pattern.search, body)
+        except TooSlow as error:
             return str(error)
         if found:
             return ""

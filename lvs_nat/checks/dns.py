@@ -8,6 +8,7 @@ from typing import NamedTuple, Union
 
 from lvs_nat.checks import sockets, stream
 from lvs_nat.checks.datagrams import LONGEST, Datagrams, unanswered
+from lvs_nat.checks.effort import READING, Effort, TooSlow
 from lvs_nat.checks.kind import Answer, Kind
 from lvs_nat.core.health import Outcome
 from lvs_nat.core.questions import Dns
@@ -27,6 +28,9 @@ except ImportError as error:
 
 TORN = Answer(Outcome.FAIL, "the connection ended before its answer was whole")
 HEADER = 12  # bytes before the question (RFC 1035, 4.1.1)
+# Nobody may answer with more than 512 bytes by UDP to who does not say that he takes more (RFC
+# 1035, 4.2.1; RFC 6891, 6.2.3).  Those who do all the same keep to this as a rule.
+MOST = 4096
 # Who reports one of these may leave the question out: he has not understood it, or not looked.
 CURT = frozenset({dns.rcode.FORMERR, dns.rcode.SERVFAIL, dns.rcode.NOTIMP, dns.rcode.REFUSED})
 _LETTERS = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
@@ -72,7 +76,7 @@ def start(plan: Plan) -> Asking:
     if plan.tcp:
         return _over_tcp(plan)
     message = shuffled(plan)
-    return Datagrams(plan.towards, message, partial(_heard, plan, message))
+    return Datagrams(plan.towards, message, partial(_heard, plan, message, Effort(READING)))
 
 
 def shuffled(plan: Plan) -> bytes:
@@ -88,15 +92,20 @@ def shuffled(plan: Plan) -> bytes:
     return bytes(message)
 
 
-def _heard(plan: Plan, asked: bytes, received: bytes) -> Answer | Asking | str:
+def _heard(plan: Plan, asked: bytes, effort: Effort, received: bytes) -> Answer | Asking | str:
     """Return the answer; where it was cut short, the same question over TCP."""
-    read = _read(received, asked)
-    if isinstance(read, str):
-        return read
-    cut = read.flags & dns.flags.TC and plan.answer is not None
-    if cut and read.rcode() == plan.rcode:
-        return _over_tcp(plan)
-    return judged(read, plan)
+    if len(received) > MOST:
+        return f"one of {len(received)} bytes, for which nobody has asked"
+    try:
+        read = _read(received, asked, effort)
+        if isinstance(read, str):
+            return read
+        cut = read.flags & dns.flags.TC and plan.answer is not None
+        if cut and read.rcode() == plan.rcode:
+            return _over_tcp(plan)
+        return effort.spend(judged, read, plan)
+    except TooSlow as error:
+        return Answer(Outcome.FAIL, str(error))
 
 
 class Dialogue:
@@ -114,8 +123,14 @@ class Dialogue:
         length = 2 + int.from_bytes(self._heard[:2], "big")
         if len(self._heard) < length or len(self._heard) < 2:
             return None
-        read = _read(self._heard[2:length], self._asked)
-        return unanswered(read) if isinstance(read, str) else judged(read, self._plan)
+        effort = Effort(READING)
+        try:
+            read = _read(self._heard[2:length], self._asked, effort)
+            if isinstance(read, str):
+                return unanswered(read)
+            return effort.spend(judged, read, self._plan)
+        except TooSlow as error:
+            return Answer(Outcome.FAIL, str(error))
 
     def end(self, why: stream.End) -> Answer | None:
         """Return what it means that no more will come."""
@@ -129,8 +144,12 @@ def _over_tcp(plan: Plan) -> stream.Stream:
     return stream.start(stream.Line(plan.towards, lambda: Dialogue(plan), 2 + LONGEST))
 
 
-def _read(received: bytes, asked: bytes) -> dns.message.Message | str:
-    """Return the message that answers the question *asked*, or what else it is, in words."""
+def _read(received: bytes, asked: bytes, effort: Effort) -> dns.message.Message | str:
+    """Return the message that answers the question *asked*, or what else it is, in words.
+
+    Raises TooSlow: the names in one message can point into each other, and make a few
+    kilobytes of it the work of many seconds.
+    """
     if len(received) < HEADER or received[:2] != asked[:2] or not received[2] & 0x80:
         return "a message that answers nothing of ours"
     curt = received[4:6] == b"\0\0" and received[3] & 0xF in CURT
@@ -140,7 +159,9 @@ def _read(received: bytes, asked: bytes) -> dns.message.Message | str:
     if repeated != question and not curt:
         return "one that does not repeat its letters as they were"
     try:
-        return dns.message.from_wire(received)
+        return effort.spend(dns.message.from_wire, received)
+    except TooSlow:
+        raise
     except Exception:  # no bytes from outside may end the prober
         return "a message that cannot be read"
 

@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, Union
 
-from lvs_nat.checks import patterns, sockets, stream
+from lvs_nat.checks import sockets, stream
+from lvs_nat.checks.effort import SEARCHING, Effort, TooSlow
 from lvs_nat.checks.kind import Answer, shown
 from lvs_nat.checks.stream import BUDGET, Again, Dialogue, End, Heard, Line
 from lvs_nat.core.health import Outcome
@@ -111,7 +112,7 @@ class Talk:
             else:
                 try:
                     match = self._search(act)
-                except patterns.TooSlow as error:
+                except TooSlow as error:
                     return Answer(Outcome.FAIL, str(error))
                 if match is None:
                     return None
@@ -129,8 +130,8 @@ class Talk:
     def _search(self, pattern: re.Pattern[bytes]) -> re.Match[bytes] | None:
         self._searched += len(self._heard)
         if self._searched > SEARCHED:
-            raise patterns.TooSlow
-        return patterns.search(pattern, self._heard) if self._heard else None
+            raise TooSlow(SEARCHING)
+        return Effort(SEARCHING).spend(pattern.search, self._heard) if self._heard else None
 
     def _wanted(self) -> str:
         """Return what is expected now, without what all lines have in common."""

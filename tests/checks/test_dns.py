@@ -2,7 +2,9 @@
 
 import re
 import socket
+import struct
 import threading
+import time
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 
@@ -15,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from lvs_nat.checks import dns as check
+from lvs_nat.checks import effort
 from lvs_nat.core.health import Outcome
 from lvs_nat.core.questions import Dns
 from lvs_nat.core.setup import Check, Target
@@ -134,6 +137,23 @@ def looping(query):
     return changed(place, 0xC0 | place >> 8, place & 0xFF)(query)
 
 
+def entangled(most):
+    """Return a conduct: up to *most* bytes of names that all point at one of 127 labels."""
+
+    def conduct(query):
+        letters = [bytes((1, 97 + number % 26)) for number in range(126)]
+        pointer = (0xC000 | len(query)).to_bytes(2, "big")
+        records = [b"".join(letters) + b"\0" + struct.pack("!HHIH", 2, 1, 1, 2) + pointer]
+        another = struct.pack("!HHIH", 2, 1, 1, 4)
+        room = most - len(query) - len(records[0])
+        for number in range(room // (4 + len(pointer) + len(another))):
+            records.append(pointer + another + letters[number % 26] + pointer)
+        head = query[:2] + struct.pack("!BBHHHH", 0x84, 0, 1, len(records), 0, 0)
+        return head + query[12:] + b"".join(records)
+
+    return conduct
+
+
 def curt(rcode):
     """Return a conduct: nothing but a header."""
 
@@ -234,6 +254,42 @@ def test_answers_to_something_else_are_not_listened_to(conduct, words):
         assert ask(replace(WANTED, tcp=True), endpoint) == fail
 
 
+TOO_SLOW = (Outcome.FAIL, "what it sent takes too long to read", None)
+
+
+@pytest.mark.parametrize("question", [ASKED, WANTED], ids=["no answer wanted", "one wanted"])
+def test_an_answer_that_takes_for_ever_to_read_fails_the_server(question):
+    with answering(entangled(4096)) as endpoint, sparing():
+        assert ask(question, endpoint) == TOO_SLOW
+    with streaming(framed(entangled(65535))) as endpoint, sparing():
+        assert ask(replace(question, tcp=True), endpoint) == TOO_SLOW
+
+
+@contextmanager
+def sparing():
+    """Fail if what is done inside takes much of the processor's time, in this thread."""
+    began = time.thread_time()
+    yield
+    assert time.thread_time() - began < 5 * effort.LIMIT
+
+
+def test_many_answers_together_take_no_longer_than_one_may():
+    torn = [lambda query, cut=cut: entangled(700)(query)[:-cut] for cut in range(1, 11)]
+    with answering(*torn) as endpoint, sparing():
+        assert ask(ASKED, endpoint) == TOO_SLOW
+
+
+def test_an_answer_longer_than_was_asked_for_is_not_read():
+    with answering(entangled(8000), answer()) as endpoint, sparing():
+        assert ask(ASKED, endpoint) == NOERROR
+    long = answer(*(f"A 192.0.2.{number}" for number in range(1, 101)))
+    with answering(long) as endpoint:
+        assert ask(ASKED, endpoint) == NOERROR
+    with answering(entangled(8000)) as endpoint, sparing():
+        words = "no answer to the question, but one of 7994 bytes, for which nobody has asked"
+        assert ask(ASKED, endpoint, 0.1) == (Outcome.FAIL, words, None)
+
+
 def test_an_answer_that_was_cut_short_is_asked_for_over_tcp():
     with answering(answer(flags=dns.flags.TC)) as endpoint:
         with streaming(framed(answer("A 192.0.2.1")), endpoint.port):
@@ -283,6 +339,6 @@ def test_no_bytes_end_the_prober(noise, place):
     plan = check.prepare(Target(at("127.0.0.1:53"), Check(WANTED)))
     query = check.shuffled(plan)
     received = answer("A 192.0.2.1")(query)[: len(query) + place] + noise
-    read = check._read(received, query)
+    read = check._read(received, query, effort.Effort(effort.READING))
 
     assert isinstance(read, str) or check.judged(read, plan).words
