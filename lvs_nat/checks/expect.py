@@ -66,13 +66,17 @@ _ACTS: Mapping[Verb, Callable[[bytes], Act]] = {
 
 
 class Talk:
-    """The dialogue from the act *place* on; once inside TLS, another one goes on in it."""
+    """The dialogue from the act *place* on; once inside TLS, another one goes on in it.
+
+    *effort* is what may still be spent on searching, where a part of it has been already.
+    """
 
     __slots__ = (
-        "_heard", "_inside", "_midline", "_place", "_plan", "_searched", "_silent", "outgoing",
+        "_effort", "_heard", "_inside", "_midline", "_place", "_plan", "_searched", "_silent",
+        "outgoing",
     )  # fmt: skip
 
-    def __init__(self, plan: Plan, place: int = 0) -> None:
+    def __init__(self, plan: Plan, place: int = 0, effort: Effort | None = None) -> None:
         self.outgoing = b""
         self._plan = plan
         self._place = place
@@ -80,6 +84,7 @@ class Talk:
         self._silent = place == 0
         self._midline = False
         self._searched = 0
+        self._effort = effort or Effort(SEARCHING)
         self._inside: Layer | None = None
         self._go_on()
 
@@ -131,7 +136,7 @@ class Talk:
         self._searched += len(self._heard)
         if self._searched > SEARCHED:
             raise TooSlow(SEARCHING)
-        return Effort(SEARCHING).spend(pattern.search, self._heard) if self._heard else None
+        return self._effort.spend(pattern.search, self._heard) if self._heard else None
 
     def _wanted(self) -> str:
         """Return what is expected now, without what all lines have in common."""
@@ -150,7 +155,8 @@ class Talk:
 
         plan = self._plan
         assert plan.secure
-        layer = Layer(plan.secure, partial(_begin, plan, self._place + 1), plan.refusal)
+        begin = partial(_begin, plan, self._place + 1, self._effort)
+        layer = Layer(plan.secure, begin, plan.refusal)
         self._inside = layer
         self._take_over(layer)
         return None
@@ -162,7 +168,7 @@ class Talk:
             again = heard.dialogue
             assert isinstance(again, type(layer))
             plan = self._plan._replace(secure=again.secure, refusal=again.refusal)
-            return Again(Talk(plan))
+            return Again(Talk(plan, effort=self._effort))
         return heard
 
     def _take_over(self, layer: Layer) -> None:
@@ -170,10 +176,10 @@ class Talk:
         layer.outgoing = b""
 
 
-def _begin(plan: Plan, place: int, tls: ssl.SSLObject) -> Dialogue | Answer:
+def _begin(plan: Plan, place: int, effort: Effort, tls: ssl.SSLObject) -> Dialogue | Answer:
     """Return what goes on inside TLS: a goodbye, where nothing more is expected."""
     if any(isinstance(act, re.Pattern) for act in plan.acts[place:]):
-        return Talk(plan, place)
+        return Talk(plan, place, effort)
     from lvs_nat.checks.tls import part
 
     return part(tls, plan.passed)

@@ -16,6 +16,9 @@ from lvs_nat.core.setup import Target
 BUDGET = 1 << 16
 # What one call reads: the longest record of TLS fits, and a common answer is in one piece.
 PIECE = 1 << 14
+# So many pieces at most a turn hears: a server that never stops talking leaves others theirs.
+# They are more than any budget, so what is left then has come since, and is told by the next poll.
+PIECES = 16
 # Each of the two is told once, when it begins to be so: the poll need never be changed, and
 # whoever is told reads, and sends, until the kernel has no more.
 EVENTS = select.EPOLLIN | select.EPOLLOUT | select.EPOLLET
@@ -134,7 +137,7 @@ class Stream:
         return True
 
     def _hear(self, dialogue: Dialogue) -> Heard:
-        while True:
+        for _ in range(PIECES):
             try:
                 data = self._socket.recv(PIECE if self._left > PIECE else self._left)
             except BlockingIOError:
@@ -153,6 +156,7 @@ class Stream:
                 return heard
             if not self._left:
                 return dialogue.end(End.FULL)
+        return None
 
     def _broken(self, dialogue: Dialogue, number: int) -> Answer:
         answer = dialogue.end(End.BROKEN)

@@ -8,6 +8,7 @@ import time
 from contextlib import closing, contextmanager, suppress
 
 from lvs_nat.checks import kinds
+from lvs_nat.checks.effort import LIMIT
 from lvs_nat.checks.kind import Answer, unasked
 from lvs_nat.core.health import Outcome
 from lvs_nat.core.setup import Check, Target
@@ -58,6 +59,14 @@ def _wait(kind, asking, deadline):
             following = kind.proceed(asking, ready[0][1])
             if following is not None:
                 return following
+
+
+@contextmanager
+def sparing():
+    """Fail if what is done inside takes much of the processor's time, in this thread."""
+    began = time.thread_time()
+    yield
+    assert time.thread_time() - began < 5 * LIMIT
 
 
 def here(server):

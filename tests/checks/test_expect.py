@@ -1,4 +1,6 @@
+import socket
 import ssl
+import time
 
 import pytest
 
@@ -7,7 +9,7 @@ from lvs_nat.core import presets
 from lvs_nat.core.health import Outcome
 from lvs_nat.core.phrasing import conversation
 from lvs_nat.core.questions import Expect, Step, Tls, Verb, Verify
-from tests.checks.asking import ask, serving
+from tests.checks.asking import ask, serving, sparing
 from tests.checks.certificates import NAME, Authority, inside
 
 LATE = 0.2
@@ -173,6 +175,33 @@ def test_a_greeting_without_end_is_given_up(said):
 @pytest.mark.parametrize("text", ["(a+)+b", "^(a|a)*$"])
 def test_an_expression_that_takes_for_ever_fails_the_server(text):
     verdict = answer(lambda client: client.sendall(b"a" * 40 + b"c"), talk("expect", text))
+
+    assert verdict == failed("what it sent takes too long to search for the regular expression")
+
+
+@pytest.mark.parametrize("text, said", [(r"\w+ ready", b"a" * 5300), (r"(?:\w+ ?)+OK", b"a" * 19)])
+@pytest.mark.parametrize("within_tls", [False, True], ids=["plain", "inside TLS"])
+def test_all_searches_together_take_no_longer_than_one_may(authority, text, said, within_tls):
+    """The searches before TLS and inside it are those of one conversation."""
+
+    def dripping(client):
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        client.sendall(said)
+        while True:
+            client.sendall(b"!")
+            time.sleep(0.005)
+
+    steps, conduct = ("expect", text), dripping
+    if within_tls:
+        steps = ("expect", "ready\n", "tls", *steps)
+        context = authority.server(authority.issue())
+
+        def conduct(client):
+            client.sendall(b"ready\n")
+            inside(context, dripping)(client)
+
+    with sparing():
+        verdict = answer(conduct, talk(*steps, tls=Tls() if within_tls else None), 20.0)
 
     assert verdict == failed("what it sent takes too long to search for the regular expression")
 

@@ -2,13 +2,14 @@ import select
 import socket
 import struct
 import time
-from contextlib import closing
+from contextlib import ExitStack, closing
 
 import pytest
 
 from lvs_nat.checks import sockets, stream
 from lvs_nat.checks.kind import Answer
-from lvs_nat.checks.stream import BUDGET, End, Line
+from lvs_nat.checks.secure import WHOLE_BUDGET
+from lvs_nat.checks.stream import BUDGET, PIECE, PIECES, End, Line
 from lvs_nat.core.health import Outcome
 from lvs_nat.core.questions import Http
 from lvs_nat.core.setup import Check, Target
@@ -74,6 +75,45 @@ def test_no_more_is_read_than_may_be(budget):
 
     assert talk(flood, dialogue, budget=budget) == (Outcome.FAIL, "no more is read", None)
     assert len(dialogue.heard) == budget
+
+
+class Goading(Talk):
+    """A dialogue whose server has always said one more piece when one has been heard."""
+
+    def __init__(self, server, enough):
+        super().__init__(enough=enough)
+        self._server = server
+
+    def hear(self, data):
+        heard = super().hear(data)
+        if heard is None:
+            self._server.sendall(b"x")
+        return heard
+
+
+@pytest.mark.parametrize("pieces", [1, PIECES, 5 * PIECES])
+def test_a_server_that_never_stops_talking_leaves_others_their_turn(pieces):
+    """It is heard on: what has come since a turn began is told by the next poll."""
+    assert PIECES * PIECE > WHOLE_BUDGET
+    turns = []
+    kind = stream.kind(None)
+
+    def proceed(asking, events):
+        turns.append(events)
+        return kind.proceed(asking, events)
+
+    with socket.create_server(("127.0.0.1", 0)) as server, ExitStack() as ends:
+        where = sockets.where(Target(here(server), Check()))
+
+        def begin():
+            client = ends.enter_context(server.accept()[0])
+            client.sendall(b"x")
+            return Goading(client, pieces)
+
+        line = Line(where, begin)
+        assert ask_by(kind._replace(proceed=proceed), line, 5.0) == DONE
+
+    assert len(turns) >= pieces / PIECES
 
 
 @pytest.mark.parametrize(
