@@ -130,15 +130,19 @@ def shown(data: bytes, most: int = 60) -> str:
     return f"{text}..." if len(data) > most else text
 
 
-# Our own shortage or fault: it says nothing about the server.  EPERM is a packet filter on
-# this machine's own way out, EACCES a route of type "prohibit".
+# Our own shortage or fault: it says nothing about the server.
 OURS = frozenset(
     {
         errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL,
-        errno.EADDRINUSE, errno.EACCES, errno.EPERM, errno.ENETDOWN, errno.EAGAIN, errno.EINTR,
-        errno.EAFNOSUPPORT, errno.EINVAL, errno.ENODEV,
+        errno.EADDRINUSE, errno.ENETDOWN, errno.EAGAIN, errno.EINTR, errno.EAFNOSUPPORT,
+        errno.EINVAL, errno.ENODEV,
     }
 )  # fmt: skip
+# Somebody forbids it.  To who would ask, EPERM is a packet filter on this machine's own way out,
+# EACCES a route of type "prohibit".  To who has asked, EACCES is what ICMPv6 brings for such a
+# filter or route elsewhere (tab_unreach in net/ipv6/icmp.c).
+FORBIDDEN = frozenset({errno.EACCES, errno.EPERM})
+PROHIBITED = Answer(Outcome.SILENT, "prohibited by a router or a firewall")
 # Nobody there: a router said so, or nobody on the wire has the address.
 SILENCE = frozenset({errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.ETIMEDOUT})
 
@@ -151,14 +155,21 @@ def unasked(number: int) -> Answer:
     """
     if number == errno.ENETUNREACH:
         return Answer(Outcome.UNKNOWN, "this director has no route to it")
-    return judge(number)
+    return _ours(number) if number in FORBIDDEN else judge(number)
 
 
 def judge(number: int) -> Answer:
     """Return what an errno that ended the attempt says about the server."""
+    if number in OURS:
+        return _ours(number)
+    if number in FORBIDDEN:
+        return PROHIBITED
     words = os.strerror(number).lower()
     if number == errno.ECONNREFUSED:
         return Answer(Outcome.REFUSED, words)
-    if number in OURS:
-        return Answer(Outcome.UNKNOWN, f"this director could not ask: {words}")
     return Answer(Outcome.SILENT if number in SILENCE else Outcome.FAIL, words)
+
+
+def _ours(number: int) -> Answer:
+    words = f"this director could not ask: {os.strerror(number).lower()}"
+    return Answer(Outcome.UNKNOWN, words)

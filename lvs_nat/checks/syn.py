@@ -76,7 +76,10 @@ WIRES: Mapping[int, Wire] = {
         raw.Wanted(56, {0: 1, 14: socket.IPPROTO_TCP}, 48),
         struct.Struct("!xB14x16s16s2s2sI"),
         # tab_unreach in net/ipv6/icmp.c
-        {0: errno.ENETUNREACH, 4: errno.ECONNREFUSED},
+        {
+            0: errno.ENETUNREACH, 1: errno.EACCES, 4: errno.ECONNREFUSED, 5: errno.EACCES,
+            6: errno.EACCES,
+        },
     ),
 }  # fmt: skip
 _SOURCES = struct.Struct("8x16s4x")  # struct sockaddr_in6

@@ -182,8 +182,6 @@ def test_an_expression_that_takes_for_ever_fails_the_server(text):
 @pytest.mark.parametrize("text, said", [(r"\w+ ready", b"a" * 5300), (r"(?:\w+ ?)+OK", b"a" * 19)])
 @pytest.mark.parametrize("within_tls", [False, True], ids=["plain", "inside TLS"])
 def test_all_searches_together_take_no_longer_than_one_may(authority, text, said, within_tls):
-    """The searches before TLS and inside it are those of one conversation."""
-
     def dripping(client):
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         client.sendall(said)

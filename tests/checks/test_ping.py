@@ -90,8 +90,12 @@ def test_only_an_echo_of_what_was_asked_from_who_was_asked_counts(type_, data, s
         ("127.1.2.4:0", 4, "icmp-admin-prohibited", Outcome.SILENT, "no route to host"),
         ("127.1.2.4:0", 4, "icmp-port-unreachable", Outcome.REFUSED, "connection refused"),
         ("[::1]:0", 6, "icmp6-addr-unreachable", Outcome.SILENT, "no route to host"),
+        (
+            "[::1]:0", 6, "icmp6-adm-prohibited", Outcome.SILENT,
+            "prohibited by a router or a firewall",
+        ),
     ],
-)
+)  # fmt: skip
 def test_an_error_in_place_of_an_echo_is_told(may, place, version, error, outcome, words):
     icmp = ("icmp", "--icmp-type") if version == 4 else ("icmpv6", "--icmpv6-type")
     reject = ("-j", "REJECT", "--reject-with", error)

@@ -23,6 +23,7 @@ from tests.checks.ports import HOSTS, listening, reserved
 
 CONNECTED = (Outcome.PASS, "connected", None)
 REFUSED = (Outcome.REFUSED, "connection refused", None)
+PROHIBITED = (Outcome.SILENT, "prohibited by a router or a firewall")
 V4 = Place(socket.AF_INET, bytes((192, 0, 2, 10)), 80, bytes((192, 0, 2, 1)), 3)
 V6 = Place(socket.AF_INET6, bytes(15) + b"\x02", 80, bytes(15) + b"\x01", 3)
 
@@ -130,6 +131,9 @@ def test_a_server_that_takes_no_more_connections_is_silent():
         ("127.1.2.3", 4, "icmp-port-unreachable", *REFUSED[:2]),
         ("::1", 6, "icmp6-addr-unreachable", Outcome.SILENT, "no route to host"),
         ("::1", 6, "icmp6-no-route", Outcome.SILENT, "network is unreachable"),
+        ("::1", 6, "icmp6-adm-prohibited", *PROHIBITED),
+        ("::1", 6, "icmp6-policy-fail", *PROHIBITED),
+        ("::1", 6, "icmp6-reject-route", *PROHIBITED),
         ("::1", 6, "icmp6-port-unreachable", *REFUSED[:2]),
     ],
 )

@@ -1,4 +1,3 @@
-import errno
 import select
 import socket
 from contextlib import closing
@@ -6,7 +5,7 @@ from contextlib import closing
 import pytest
 
 from lvs_nat.checks import sockets, tcp
-from lvs_nat.checks.kind import Answer, judge, unasked
+from lvs_nat.checks.kind import Answer, unasked
 from lvs_nat.core.health import Outcome
 from lvs_nat.core.setup import Check, Target
 from lvs_nat.model import Endpoint
@@ -60,26 +59,3 @@ def test_no_route_is_not_the_servers_fault():
     assert ask(at("255.255.255.255:80")) == Answer(
         Outcome.UNKNOWN, "this director has no route to it"
     )
-
-
-@pytest.mark.parametrize(
-    "number, outcome",
-    [
-        (errno.ECONNREFUSED, Outcome.REFUSED),
-        (errno.EHOSTUNREACH, Outcome.SILENT),
-        (errno.ENETUNREACH, Outcome.SILENT),
-        (errno.ETIMEDOUT, Outcome.SILENT),
-        (errno.ECONNRESET, Outcome.FAIL),
-        (errno.ENOPROTOOPT, Outcome.FAIL),
-        (errno.EMFILE, Outcome.UNKNOWN),
-        (errno.ENFILE, Outcome.UNKNOWN),
-        (errno.ENOBUFS, Outcome.UNKNOWN),
-        (errno.ENOMEM, Outcome.UNKNOWN),
-        (errno.EADDRNOTAVAIL, Outcome.UNKNOWN),
-        (errno.EACCES, Outcome.UNKNOWN),
-        (errno.EPERM, Outcome.UNKNOWN),
-        (errno.ENETDOWN, Outcome.UNKNOWN),
-    ],
-)
-def test_an_errno_says_whose_fault_it_is(number, outcome):
-    assert judge(number)[0] is outcome
