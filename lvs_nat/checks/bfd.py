@@ -62,7 +62,7 @@ def _is(word: Any, address: Address) -> bool:
 
 
 def _word(state: Any) -> str:
-    return first_line(str(state).lower().encode())
+    return first_line(str(state).lower().encode(errors="backslashreplace"))
 
 
 ROUTERS = (

@@ -84,7 +84,9 @@ def _json(pointer: str, wanted: str) -> Judge:
             found = _text(_at(value, tokens))
         except LookupError:
             return f"its JSON has no {pointer}"
-        return "" if found == wanted else f"{pointer} is {shown(found.encode())}"
+        # Half a pair of surrogates is a string of JSON, and no text (RFC 8259, 8.2).
+        said = found.encode(errors="backslashreplace")
+        return "" if found == wanted else f"{pointer} is {shown(said)}"
 
     return judge
 

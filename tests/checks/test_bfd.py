@@ -112,6 +112,13 @@ def test_what_frr_says(tmp_path, complaint, address, outcome, words):
     assert (tmp_path / "frr.asked").read_text() == "-c show bfd peers json\n"
 
 
+def test_a_state_that_is_no_text_is_none_that_is_up(tmp_path):
+    said = FRR.replace('"up"', r'"\ud800"')
+    with routers(tmp_path, frr=said) as of:
+        words = r"BFD session \ud800"
+        assert asked(of, "10.99.0.1:80") == (Outcome.FAIL, words, None)
+
+
 @pytest.mark.parametrize(
     "address, outcome, words",
     [

@@ -288,6 +288,13 @@ def test_all_that_is_asked_of_the_body_must_hold(question, verdict):
     assert answer(saying(whole(PAGE)), question) == verdict
 
 
+def test_words_of_json_that_are_no_text_fail():
+    """JSON can say one half of what UTF-16 writes in two, which no text can be made of."""
+    verdict = answer(saying(whole(b'{"status": "\\ud800"}')), Http(json="/status=ok"))
+
+    assert verdict == failed(r"/status is '\\ud800'")
+
+
 @pytest.mark.parametrize("body", [b"{", b"\xff\xfe", b"[" * 30000, b""])
 def test_what_is_no_json_fails(body):
     verdict = answer(saying(whole(body)), Http(json="/status=ok"))
