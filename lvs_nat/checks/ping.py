@@ -6,8 +6,9 @@ import os
 import select
 import socket
 import struct
-from collections.abc import Mapping
-from errno import EACCES
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from errno import EACCES, EMSGSIZE, EREMOTEIO
 from typing import NamedTuple
 
 from lvs_nat.checks import sockets
@@ -18,6 +19,12 @@ from lvs_nat.core.setup import Target
 
 # Type, code, checksum, identifier, sequence number: the kernel fills in the third and fourth.
 _HEADER = struct.Struct("!BBHHH")
+# What a router says of the way alone: a shorter one is known, or the next packet must be shorter.
+# An echo may be on its way all the same.
+PASSING = frozenset({EREMOTEIO, EMSGSIZE})
+# struct sock_extended_err begins with the errno; a socket's address follows it.
+_ERRNO = struct.Struct("=I")
+_ROOM = socket.CMSG_SPACE(64)
 
 
 class Version(NamedTuple):
@@ -81,11 +88,13 @@ def start(plan: Plan) -> Asking | Answer:
         # Else an unreachable host would only be silent.
         asking.setsockopt(version.level, version.receive_errors, 1)
         asking.connect(towards.place)
-        for number in range(question.count):
-            asking.send(_HEADER.pack(version.request, 0, 0, 0, number) + data)
+        asking.send(_HEADER.pack(version.request, 0, 0, 0, 0) + data)
     except OSError:
         asking.close()
         raise
+    for number in range(1, question.count):
+        with suppress(OSError):  # what the first has met by now; that is told to `proceed` as well
+            asking.send(_HEADER.pack(version.request, 0, 0, 0, number) + data)
     return Asking(asking, version.reply, towards.place[0], data)
 
 
@@ -97,16 +106,31 @@ def forbidden(group: int) -> Answer:
 
 def proceed(asking: Asking, events: int) -> Answer | None:
     """Return the answer if it is one: the kernel hands over whatever has the identifier."""
+    if events & select.EPOLLERR:
+        for number in _told(asking.socket):
+            if number not in PASSING:
+                return judge(number)
     try:
         received, source = asking.socket.recvfrom(len(asking.data) + _HEADER.size + 1)
     except BlockingIOError:
         return None
     except OSError as error:
-        return judge(error.errno or 0)
+        return None if error.errno in PASSING else judge(error.errno or 0)
     echoed = received[:1] == bytes((asking.reply,)) and received[_HEADER.size :] == asking.data
     if not echoed or source[0] != asking.place:
         return None
     return Answer(Outcome.PASS, "answered")
+
+
+def _told(asking: socket.SocketType) -> Iterator[int]:
+    """Yield the errno of each ICMP error that is kept, of which the poll would tell for ever."""
+    while True:
+        try:
+            _, kept, _, _ = asking.recvmsg(0, _ROOM, socket.MSG_ERRQUEUE)
+        except BlockingIOError:
+            return
+        for _, _, error in kept:
+            yield _ERRNO.unpack_from(error)[0]
 
 
 KIND = Kind(prepare, start, proceed, steps=True)
