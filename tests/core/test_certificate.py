@@ -31,6 +31,7 @@ WEB = der("www.example.org", "*.example.com", "192.0.2.1", "fd00::10")
         (der("a.example", common_name="b.example"), ("a.example",)),
         (der(common_name="\x1b[2J" + "x" * 60), (r"\x1b[2J" + "x" * 60,)),
     ],
+    ids=["alternative names", "a common name", "both", "control bytes"],
 )
 def test_a_certificate_tells_its_dates_and_names(data, names):
     assert certificate.read(data) == Certificate(BEGINS, ENDS, names)
