@@ -10,6 +10,7 @@ from lvs_nat.cli.options import paths
 from lvs_nat.daemon.serve import serve
 from lvs_nat.system import logs
 from lvs_nat.system.pidfile import PidFile
+from lvs_nat.system.program import Program
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -26,4 +27,4 @@ def run(args: argparse.Namespace, machine: Machine) -> int:
     def announce(_code: int, _text: str, _warnings: tuple[str, ...]) -> None:
         """Whatever is to be said has gone to the log, which is this terminal or the journal."""
 
-    return serve(where, PidFile(where.pid_file), announce)
+    return serve(where, PidFile(where.pid_file), announce, Program.of_this_process())

@@ -36,10 +36,10 @@ Hands = tuple["Watcher | None", "Rescue | None"]
 Announce = Callable[[int, str, "tuple[str, ...]"], None]
 
 
-def serve(paths: Paths, lock: PidFile, announce: Announce, program: Program | None = None) -> int:
+def serve(paths: Paths, lock: PidFile, announce: Announce, program: Program) -> int:
     """Run a director until its end; return its exit code.
 
-    *program* is how we were called, for who has gone to another directory since.
+    *program* is how we were called, taken before anybody went to another directory.
 
     The prober is forked while nothing is open that it could misuse, and while this process
     is small: what only the director needs is loaded afterwards.  Then the files are judged,
@@ -53,11 +53,10 @@ def serve(paths: Paths, lock: PidFile, announce: Announce, program: Program | No
 
     def begin() -> int:
         nonlocal warnings
-        called = program or Program.of_this_process()
         paths.run_dir.mkdir(mode=0o755, parents=True, exist_ok=True)
         with lock:
             lock.write()
-            link = spawn(program=called)
+            link = spawn(program=program)
             saved = _saved(paths)
             from lvs_nat.daemon import rescuing, rivalry, watching
             from lvs_nat.daemon.succession import Seat
@@ -71,7 +70,7 @@ def serve(paths: Paths, lock: PidFile, announce: Announce, program: Program | No
                 rescue = rescuing.prepared(saved.setup, paths.rescue)
                 return watching.opened(saved.setup), rescue
 
-            seat = Seat(called, lock.fileno(), claim=claim)
+            seat = Seat(program, lock.fileno(), claim=claim)
             return _direct(paths, saved, link, tell, seat, hands)
 
     return _guarded(begin, tell)

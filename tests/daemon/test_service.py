@@ -474,19 +474,6 @@ def test_a_restart_returns_to_the_saved_rules_and_a_crash_goes_on_with_what_ran(
     assert stage.table == WEB.services
 
 
-def test_a_comment_in_the_rule_file_makes_a_crash_forget_nothing(stage):
-    def weigh():
-        stage.remembered(WEB)
-        ask(stage.paths.socket, "weigh", server=str(RS2.endpoint), weight=14)
-        return stage.paths.memory.read_bytes()
-
-    stage.paths.memory.write_bytes(stage.play(weigh)[0])
-    stage.paths.rules.write_text("# the web\n" + spell(WEB))
-    stage.play()
-
-    assert stage.table == rules(service(VIP, RS1, real("192.168.122.20:80", 14))).services
-
-
 def test_a_crash_after_which_the_file_was_edited_starts_from_the_file(stage):
     def crash():
         stage.kernel.apply([SetService(WRR)])
@@ -502,13 +489,15 @@ def test_a_crash_after_which_the_file_was_edited_starts_from_the_file(stage):
     assert stage.table == heavier.services
 
 
-def test_a_weight_outlives_a_crash_from_the_moment_its_command_was_answered(stage):
+@pytest.mark.parametrize("comment", ["", "# the web\n"], ids=["", "a comment was written"])
+def test_a_weight_outlives_a_crash_from_the_moment_its_command_was_answered(stage, comment):
     def weigh():
         stage.remembered(WEB)
         ask(stage.paths.socket, "weigh", server=str(RS2.endpoint), weight=14)
         return stage.paths.memory.read_bytes()
 
     stage.paths.memory.write_bytes(stage.play(weigh)[0])
+    stage.paths.rules.write_text(comment + spell(WEB))
     stage.play()
 
     assert stage.table == rules(service(VIP, RS1, real("192.168.122.20:80", 14))).services
