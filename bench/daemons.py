@@ -151,11 +151,12 @@ class Keepalived:
         (folder / "keepalived.conf").write_text("\n".join(keepalived_conf(pools)) + "\n")
         shim = machine.compiled("ipvs_shim.c", "-shared", "-fPIC")
         environ = {**libraries(), "LD_PRELOAD": str(shim), "IPVS_SHIM_LOG": str(folder / "changes")}
-        program = [tools().path("keepalived"), "-n", "-G", "-C", "-f", folder / "keepalived.conf"]
-        files = ["-p", folder / "keepalived.pid", "-c", folder / "checkers.pid"]
+        program = str(tools().path("keepalived"))
+        files = {"-f": "keepalived.conf", "-p": "keepalived.pid", "-c": "checkers.pid"}
+        command = [program, "-nGC", *(f"{it}{folder / name}" for it, name in files.items())]
         with (folder / "log").open("w") as log:
             process = machine.start(
-                [*program, *files], machine.CHECKER, urgent, env=environ, stdout=log, stderr=log
+                command, machine.CHECKER, urgent, env=environ, stdout=log, stderr=log
             )
         return Running(process, folder)
 

@@ -17,6 +17,7 @@ from lvs_nat.daemon import serve
 from lvs_nat.daemon.paths import Paths
 from lvs_nat.daemon.spawner import spawn
 from lvs_nat.system.pidfile import PidFile
+from lvs_nat.system.program import Program
 
 
 def main(folder: Path) -> int:
@@ -37,7 +38,8 @@ def main(folder: Path) -> int:
         if code:
             print(text, file=sys.stderr, flush=True)
 
-    return serve.serve(paths, PidFile(paths.pid_file), announce)
+    program = Program.of_this_process()
+    return serve.serve(paths, PidFile(paths.pid_file), announce, program)
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ from statistics import median
 from typing import NamedTuple
 
 from bench import command, daemons, operated
-from bench.figures import Promise, Table
+from bench.figures import Cell, Promise, Table
 from bench.operated import Operated
 from lvs_nat.lab import kernel
 from lvs_nat.lab.topology import URL, Lab, until
@@ -120,9 +120,10 @@ def table(harms: Mapping[tuple[str, str], list[Harm]], crowd: Crowd, runs: int) 
     """Return the medians, beside one another, and what ours promises of each run."""
     names = tuple(dict.fromkeys(name for _, name in harms))
     acts = tuple(dict.fromkeys(act for act, _ in harms))
-    rows, promises = [], []
+    rows: list[tuple[Cell, ...]] = []
+    promises: list[Promise] = []
     for act in acts:
-        cells: list[float] = []
+        cells: list[Cell] = []
         for name in names:
             found = harms[act, name]
             cells += [median(it.failed for it in found), median(it.broken for it in found)]

@@ -122,7 +122,7 @@ def reported(it: Running, until: float) -> float:
     slowest = 0.0
     while True:
         report = it.report()
-        slowest = max(slowest, report["slowest"])
+        slowest = max(slowest, float(report["slowest"]))
         if report["at"] >= until:
             return slowest
 

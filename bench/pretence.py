@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lvs_nat.core.health import Outcome
+from lvs_nat.core.health import Outcome, Verdict
 from lvs_nat.core.plan import AddDestination, DelDestination, Operation, SetDestination
 from lvs_nat.daemon import watching
 from lvs_nat.daemon.link import Probed
@@ -49,9 +49,9 @@ class Listener:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._link, name)
 
-    def events(self) -> tuple[Any, ...]:
+    def events(self) -> Sequence[Any]:
         """Return what the prober has told, and print a line if it has told of itself."""
-        found = self._link.events()
+        found: Sequence[Any] = self._link.events()
         for event in found:
             if isinstance(event, Probed):
                 self._slowest = max(self._slowest, event.verdict.latency)
@@ -65,7 +65,7 @@ class Listener:
         return found
 
 
-def _lateness(verdict: Any) -> float:
+def _lateness(verdict: Verdict) -> float:
     words = verdict.words
     if not words.startswith(SILENCE):
         return 0.0  # a router has told it

@@ -139,7 +139,7 @@ class Bench:
         self._begin()
         self._configure(0)
         files = [f"--{it}={self._folder / it}" for it in ("use-file", "pid", "checkers_pid")]
-        words = [daemons.tools().path("keepalived"), "--dont-fork", "--check", "--log-console"]
+        words = [str(daemons.tools().path("keepalived")), "--dont-fork", "--check", "--log-console"]
         with (self._folder / "log").open("w") as log:
             process = subprocess.Popen(
                 [*words, *files], env=daemons.libraries(), stdout=log, stderr=log, text=True
@@ -160,7 +160,7 @@ class Bench:
         return costs
 
     def _configure(self, turn: int) -> None:
-        lines = []
+        lines: list[str] = []
         for words in map(str.split, self._texts[turn].splitlines()):
             if words[0] == "-A":
                 lines += ["}"] if lines else []

@@ -110,7 +110,17 @@ class Day:
             )
         self._counting = threading.Thread(target=self._count)
         self._counting.start()
-        until(lambda: (folder / "run" / "control").exists(), 20, "the director")
+        try:
+            until(self._serving, 20, "the director")
+        except LvsNatError:
+            self.close()
+            raise
+
+    def _serving(self):
+        if self._process.poll() is not None:
+            words = (self._folder / "errors").read_text().strip()
+            raise LvsNatError(f"the director has ended with {self._process.returncode}: {words}")
+        return (self._folder / "run" / "control").exists()
 
     def close(self):
         self._process.terminate()
