@@ -43,7 +43,7 @@ class Dialogue:
     def end(self, why: stream.End) -> Answer | None:
         """Return what it means that the line will have no end."""
         if why is stream.End.LATE:
-            return None
+            return stream.MUTE
         words = f"the agent's line has no end: {first_line(self._heard)}"
         return Answer(Outcome.UNKNOWN, words)
 

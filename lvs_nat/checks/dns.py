@@ -26,7 +26,7 @@ try:
 except ImportError as error:
     raise ImportError("check = dns needs dnspython, the package python3-dns") from error
 
-TORN = Answer(Outcome.FAIL, "the connection ended before its answer was whole")
+TORN = Answer(Outcome.FAIL, "the connection or the time ended before its answer was whole")
 HEADER = 12  # bytes before the question (RFC 1035, 4.1.1)
 # Nobody may answer with more than 512 bytes by UDP to who does not say that he takes more (RFC
 # 1035, 4.2.1; RFC 6891, 6.2.3).  Those who do all the same keep to this as a rule.
@@ -134,7 +134,7 @@ class Dialogue:
 
     def end(self, why: stream.End) -> Answer | None:
         """Return what it means that no more will come."""
-        return None if why is stream.End.LATE else TORN
+        return stream.MUTE if why is stream.End.LATE and not self._heard else TORN
 
 
 Asking = Union[Datagrams, stream.Stream]

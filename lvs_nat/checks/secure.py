@@ -214,7 +214,7 @@ class Layer:
         if not self.refusal and why is End.BROKEN:
             return None
         if not self.refusal and why is End.LATE and not self._heard:
-            return Answer(Outcome.SILENT, "connected, but no TLS handshake in time")
+            return Answer(Outcome.MUTE, "connected, but no TLS handshake in time")
         return self._remarked(self._failed(f"{why.value} before the TLS handshake was complete"))
 
     def _remarked(self, answer: Answer) -> Answer:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, Protocol, Union
 
 from lvs_nat.checks import sockets
 from lvs_nat.checks.kind import Answer, Kind, judge
+from lvs_nat.core.health import Outcome
 from lvs_nat.core.setup import Target
 
 # The most that is read of one server for one question, in bytes.
@@ -24,6 +25,9 @@ PIECES = 16
 EVENTS = select.EPOLLIN | select.EPOLLOUT | select.EPOLLET
 _QUIETLY = socket.MSG_NOSIGNAL
 _ERROR, _READABLE, _WRITABLE = select.EPOLLERR, select.EPOLLIN, select.EPOLLOUT
+
+
+MUTE = Answer(Outcome.MUTE, "connected, but no answer in time")
 
 
 class End(Enum):

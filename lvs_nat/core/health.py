@@ -30,6 +30,7 @@ class Outcome(Enum):
     SILENT = 2  # nothing came back before the deadline
     FAIL = 3  # it answered, but not as a well server would
     UNKNOWN = 4  # our own fault: no descriptor, no memory, no source address
+    MUTE = 5  # it took the connection, and said nothing before the deadline
 
 
 class Weight(NamedTuple):

@@ -73,10 +73,10 @@ def _way(
 ) -> Verdict | None:
     """Return what a question from the virtual address says of the way back; None: nothing.
 
-    A refusal has found its way.  While the server does not answer the director either,
-    silence is its own; a wrong answer is one.
+    A refusal has found its way, and so has who takes the connection.  While the server does
+    not answer the director either, silence is its own; a wrong answer is one.
     """
-    if verdict.outcome is Outcome.REFUSED:
+    if verdict.outcome in (Outcome.REFUSED, Outcome.MUTE):
         return Verdict(Outcome.PASS, "its answers come back", verdict.latency)
     if verdict.outcome in (Outcome.PASS, Outcome.UNKNOWN):
         return verdict
@@ -86,7 +86,7 @@ def _way(
 
 
 def _unheard(health: Health) -> bool:
-    answered = health.last is not None and health.last.outcome is Outcome.FAIL
+    answered = health.last is not None and health.last.outcome in (Outcome.FAIL, Outcome.MUTE)
     return health.state is not State.UP and not answered
 
 

@@ -173,7 +173,7 @@ def _spared(setup: ServiceSetup, stand: Stand, departure: Departure) -> bool:
     """
     last = stand.health.last if stand.health else None
     # One that answers again, though not often enough yet, is kept all the more.
-    silent = last is not None and last.outcome in (Outcome.SILENT, Outcome.PASS)
+    silent = last is not None and last.outcome in (Outcome.SILENT, Outcome.MUTE, Outcome.PASS)
     leaves = setup.on_failure is OnFailure.QUIESCE_THEN_REMOVE and not departure.refused
     alone = leaves and setup.when_empty is WhenEmpty.REFUSE
     return not departure.removed and (departure.way or (silent and alone))

@@ -8,7 +8,7 @@ from lvs_nat.checks.agent import MOST, Dialogue
 from lvs_nat.checks.file import SHARE
 from lvs_nat.core.health import Outcome, Weight
 from lvs_nat.core.questions import Agent
-from tests.checks.asking import LATE, ask, serving
+from tests.checks.asking import ask, serving
 from tests.checks.ports import HOSTS, reserved
 from tests.hostile import damaged
 
@@ -106,9 +106,10 @@ def test_a_line_without_end_moves_nothing(said, words):
         assert ask(Agent(), endpoint) == (Outcome.UNKNOWN, expected, None)
 
 
-def test_an_agent_that_only_takes_calls_is_silent():
+def test_an_agent_that_only_takes_calls_is_mute():
     with serving(saying(stays=True)) as endpoint:
-        assert ask(Agent(), endpoint, 0.1) == (Outcome.SILENT, LATE, None)
+        mute = (Outcome.MUTE, "connected, but no answer in time", None)
+        assert ask(Agent(), endpoint, 0.1) == mute
 
 
 def test_an_agent_that_is_not_there_refuses():

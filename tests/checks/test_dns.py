@@ -291,13 +291,20 @@ def test_an_answer_that_was_cut_short_is_asked_for_over_tcp():
 @pytest.mark.parametrize("cut", [0, 1, 2, 20])
 def test_a_stream_that_ends_in_the_middle_fails(cut):
     with streaming(lambda query: framed(answer())(query)[:cut], stays=False) as endpoint:
-        torn = (Outcome.FAIL, "the connection ended before its answer was whole", None)
+        torn = (Outcome.FAIL, "the connection or the time ended before its answer was whole", None)
         assert ask(replace(ASKED, tcp=True), endpoint) == torn
 
 
-def test_a_stream_that_stops_in_the_middle_is_silent():
-    with streaming(lambda query: framed(answer())(query)[:20]) as endpoint:
-        assert ask(replace(ASKED, tcp=True), endpoint, 0.1) == SILENT
+@pytest.mark.parametrize(
+    "heard, outcome, words",
+    [
+        (0, Outcome.MUTE, "connected, but no answer in time"),
+        (20, Outcome.FAIL, "the connection or the time ended before its answer was whole"),
+    ],
+)
+def test_a_stream_that_stops_fails_and_says_where(heard, outcome, words):
+    with streaming(lambda query: framed(answer())(query)[:heard]) as endpoint:
+        assert ask(replace(ASKED, tcp=True), endpoint, 0.1) == (outcome, words, None)
 
 
 @pytest.mark.parametrize(

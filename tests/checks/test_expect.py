@@ -118,7 +118,7 @@ def test_a_refusal_fails_at_once(greeting, replies, words):
 @pytest.mark.parametrize(
     "words, said, verdict",
     [
-        ("^220", b"", Answer(Outcome.SILENT, "connected, but no answer in time")),
+        ("^220", b"", Answer(Outcome.MUTE, "connected, but no answer in time")),
         ("^220", b"554 no\r\n", failed("time is up before ^220, got '554 no'")),
         ("^220|(?P<fail>^5)", b"554 no\r\n", failed("expected ^220, got '5'")),
         ("(?P<word>2)|(?P<fail>5)", b"5", failed("expected (?P<word>2), got '5'")),
@@ -309,7 +309,7 @@ def test_a_silent_server_inside_tls_is_silent(authority):
     made = presets.conversation("smtps", tls=Tls())
 
     verdict = answer(conduct, made, LATE)
-    assert verdict == (Outcome.SILENT, "connected, but no answer in time", None)
+    assert verdict == (Outcome.MUTE, "connected, but no answer in time", None)
 
 
 SIP_OK = b"SIP/2.0 100 Trying\r\n\r\nSIP/2.0 200 OK\r\nContent-Length: 0\r\n\r\n"

@@ -173,7 +173,7 @@ def test_what_is_no_answer_fails(said, words):
 @pytest.mark.parametrize(
     "said, verdict",
     [
-        (b"", Answer(Outcome.SILENT, "connected, but no answer in time")),
+        (b"", Answer(Outcome.MUTE, "connected, but no answer in time")),
         (SETTINGS, failed("time is up before the answer was complete")),
     ],
 )

@@ -188,7 +188,7 @@ def test_the_answer_to_head_is_whole_without_its_body():
 @pytest.mark.parametrize(
     "said, verdict",
     [
-        (b"", Answer(Outcome.SILENT, "connected, but no answer in time")),
+        (b"", Answer(Outcome.MUTE, "connected, but no answer in time")),
         (b"HTTP/1.1 200", failed("time is up after 12 bytes of its head")),
         (whole(b"hello")[:-1], failed("time is up after 4 of 5 bytes of its body")),
         (

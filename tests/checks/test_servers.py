@@ -274,7 +274,7 @@ def test_a_server_that_hangs_is_silent_though_it_can_be_connected_to(redis):
     finally:
         os.kill(redis.server.pid, signal.SIGCONT)
 
-    assert hung == (Outcome.SILENT, "connected, but no answer in time", None)
+    assert hung == (Outcome.MUTE, "connected, but no answer in time", None)
     assert connected.outcome is Outcome.PASS
     assert ask(asked, redis.plain).outcome is Outcome.PASS
 

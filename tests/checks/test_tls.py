@@ -334,7 +334,7 @@ def test_what_is_no_handshake_fails(said, verdict):
 @pytest.mark.parametrize(
     "said, verdict",
     [
-        (b"", Answer(Outcome.SILENT, "connected, but no TLS handshake in time")),
+        (b"", Answer(Outcome.MUTE, "connected, but no TLS handshake in time")),
         (RECORD, failed("time is up before the TLS handshake was complete")),
     ],
 )
@@ -481,4 +481,4 @@ def test_a_web_server_inside_tls_is_judged_as_any(authority, certificate, said, 
 def test_a_silent_web_server_inside_tls_is_silent(authority, certificate):
     verdict = answer(inside(authority.server(certificate), staying(b"")), Http(tls=Tls()), LATE)
 
-    assert verdict == (Outcome.SILENT, "connected, but no answer in time", None)
+    assert verdict == (Outcome.MUTE, "connected, but no answer in time", None)

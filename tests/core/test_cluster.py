@@ -19,6 +19,7 @@ VERDICTS = {
     "-": Verdict(Outcome.SILENT, "no answer"),
     "x": Verdict(Outcome.REFUSED, "refused"),
     "!": Verdict(Outcome.FAIL, "status 500"),
+    "m": Verdict(Outcome.MUTE, "connected, but no answer in time"),
     "?": Verdict(Outcome.UNKNOWN, "too many open files"),
 }
 
@@ -96,6 +97,17 @@ def test_a_director_that_hears_nothing_of_anybody_suspects_itself(beside, suspec
         cluster, _ = judged(cluster, silent, now)
 
     assert (cluster.suspected is not None) is suspected
+
+
+def test_a_director_does_not_suspect_itself_where_servers_take_connections_and_then_hang():
+    cluster = Cluster.of(WEB, Setup(SORRY), {})
+    cluster, _ = judged(cluster, [(who, VERDICTS["+"]) for who in cluster.healths], 0.0)
+    everybody = [who for who in cluster.healths if who.endpoint not in SORRY.sorry]
+    for now in (1.0, 2.0):
+        cluster, _ = judged(cluster, [(who, VERDICTS["m"]) for who in everybody], now)
+
+    assert cluster.suspected is None
+    assert Destination(SORRY.sorry[0]) in rows(cluster)
 
 
 def test_a_reload_keeps_the_health_of_servers_that_stay():
@@ -208,12 +220,14 @@ def on_the_way(*verdicts, cluster=None, until=10.0):
         (("w-", "w-", "w+", "w+"), (RS1, RS2)),
         # A refusal has found its way back.
         (("wx", "wx"), (RS1, RS2)),
+        (("wm", "wm"), (RS1, RS2)),
         # While the server does not answer the director either, silence is its own.
         (("p-", "w-", "w-"), (RS1, RS2)),
         (("px", "px", "wx", "wx"), (RS2,)),
         (("px", "px", "w-", "w-", "p+", "p+"), (RS1, RS2)),
         # A wrong answer is one.
         (("p!", "p!", "w-", "w-", "p+", "p+"), (WEIGHTLESS, RS2)),
+        (("pm", "pm", "w-", "w-", "p+", "p+"), (WEIGHTLESS, RS2)),
     ],
 )
 def test_a_server_whose_answers_do_not_come_back_takes_no_client(verdicts, expected):

@@ -100,7 +100,7 @@ def entry(outcome=0, times=1, latency=0.0, next_in=0.0, meant=0, weight=0.0, len
         b"L" + b"x" * 201,
         b"B\0",
         struct.pack("=cQIIId", b"B", 1, 1, 1, 1, math.nan),
-        entry(outcome=5),
+        entry(outcome=6),
         entry(times=0),
         entry(times=51),
         entry(latency=-1.0),

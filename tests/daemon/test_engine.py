@@ -356,7 +356,7 @@ def served(world, server, delay):
     ("delays", "outcomes"),
     [
         ((0.5,), [Outcome.PASS]),  # it is suspected, and busy
-        ((1.0, 0.5), [Outcome.SILENT, Outcome.PASS]),  # it is counted against, and busy
+        ((1.0, 0.5), [Outcome.MUTE, Outcome.PASS]),  # it is counted against, and busy
     ],
 )
 def test_impatience_is_with_machines_and_a_busy_server_has_its_whole_time_out(
@@ -455,7 +455,7 @@ def test_what_cannot_be_asked_is_our_own_fault_and_tried_again_each_time(tmp_pat
 
     assert world.words[0].startswith("this director cannot ask: ")
     assert world.outcomes(target)[0] is Outcome.UNKNOWN
-    assert world.outcomes(target)[-1] is Outcome.SILENT  # it has been asked
+    assert world.outcomes(target)[-1] is Outcome.MUTE  # it has been asked
     assert min(world.latencies) >= 0.0
 
 

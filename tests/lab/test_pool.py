@@ -137,6 +137,22 @@ def test_the_sorry_server_stands_in_while_nobody_else_can():
         assert answers(director) == ({"lvs02"}, 0)
 
 
+def test_the_sorry_server_stands_in_where_all_take_connections_and_then_hang():
+    config = f"check = http\ntimeout = 0.5\n[services]\n[[tcp {VIP}]]\nsorry = {SORRY}\n"
+    with Director(config=config, servers=("lvs01", "lvs02", "lvs03")) as director:
+        director.service("start")
+        assert answers(director) == ({"lvs01", "lvs02"}, 0)
+
+        for name in ("lvs01", "lvs02"):
+            director.lab.hang_server(name)
+        director.until_table(SORRY, 5)
+        assert answers(director) == ({"lvs03"}, 0)
+        for name in ("lvs01", "lvs02"):
+            director.lab.mend(name)
+        director.until_table(SORRY, 5, present=False)
+        assert answers(director) == ({"lvs01", "lvs02"}, 0)
+
+
 def test_a_server_that_returns_slowly_comes_step_by_step_and_save_knows_nothing_of_it():
     config = "slow_start = 4\n"
     with Director(rules=TUTORIAL.replace("rr", "wrr"), config=config) as director:

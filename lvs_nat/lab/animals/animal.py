@@ -15,8 +15,9 @@ from lvs_nat.core.health import Outcome
 PASSES = frozenset({Outcome.PASS})
 REFUSES = frozenset({Outcome.REFUSED})
 SILENT = frozenset({Outcome.SILENT})
+MUTE = frozenset({Outcome.MUTE})
 FAILS = frozenset({Outcome.FAIL})
-STALLS = frozenset({Outcome.SILENT, Outcome.FAIL})
+STALLS = SILENT | MUTE | FAILS
 
 
 class Act(Enum):

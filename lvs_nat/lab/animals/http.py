@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from lvs_nat.lab.animals.animal import (
     FAILS,
+    MUTE,
     PASSES,
     REFUSES,
     SILENT,
@@ -89,7 +90,7 @@ ILL = {
         asked(whole(b"", first=b"HTTP/1.1 302 Found\r\nLocation: /\r\n")),
     ),
     # Those that never come to an end
-    "mute": (SILENT, told(Act.STAY)),
+    "mute": (MUTE, told(Act.STAY)),
     "drip": (STALLS, asked(*by_bits(b"HTTP/1.1 200 OK\r\nX: ", 1, 1.0), over=(b"x", 1.0))),
     "drip-body": (STALLS, asked(whole(b"", "100000"), over=(b"x", 1.0))),
     "endless-headers": (STALLS, asked(OK, over=(flood(b"X-Header: of many\r\n"),))),

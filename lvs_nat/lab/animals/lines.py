@@ -6,6 +6,7 @@ from collections.abc import Collection
 
 from lvs_nat.lab.animals.animal import (
     FAILS,
+    MUTE,
     PASSES,
     REFUSES,
     SILENT,
@@ -67,7 +68,7 @@ ANIMALS = (
     Animal("smtp-closed", "smtp", FAILS, Stream(mail(b"554 No mail here\r\n"))),
     Animal("smtp-busy", "smtp", FAILS, Stream(told(b"421 Too busy\r\n", Act.SHUT, Act.STAY))),
     Animal("smtp-no-helo", "smtp", FAILS, Stream(mail(GREETING, refused=(b"HELO", b"EHLO")))),
-    Animal("smtp-mute", "smtp", SILENT, Stream(told(Act.STAY))),
+    Animal("smtp-mute", "smtp", MUTE, Stream(told(Act.STAY))),
     Animal("smtp-drip", "smtp", STALLS, Stream(told(b"220 ", over=(b"x", 1.0)))),
     Animal("smtp-endless-line", "smtp", STALLS, Stream(told(b"220 ", over=(flood(b"x"),)))),
     Animal("smtp-endless-lines", "smtp", STALLS, Stream(told(over=(flood(b"220-x\r\n"),)))),

@@ -11,6 +11,7 @@ from pathlib import Path
 from lvs_nat.lab.animals import http
 from lvs_nat.lab.animals.animal import (
     FAILS,
+    MUTE,
     PASSES,
     REFUSES,
     SILENT,
@@ -100,7 +101,7 @@ ANIMALS = (
     Animal("tls-expired", "tls", FAILS, Stream(told(Act.STAY), EXPIRED)),
     Animal("tls-other-name", "tls", FAILS, Stream(told(Act.STAY), OTHER_NAME)),
     Animal("tls-foreign", "tls", FAILS, Stream(told(Act.STAY), FOREIGN)),
-    Animal("tls-mute", "tls", SILENT, Stream(told(Act.STAY))),
+    Animal("tls-mute", "tls", MUTE, Stream(told(Act.STAY))),
     Animal("tls-drip", "tls", STALLS, Stream(told(Act.HEAR, RECORD, over=(b"\2", 1.0)))),
     Animal("tls-garbage", "tls", FAILS, Stream(told(Act.HEAR, GARBAGE, Act.STAY))),
     Animal("tls-plain", "tls", FAILS, Stream(told(Act.HEAR, http.BAD_REQUEST, Act.STAY))),
