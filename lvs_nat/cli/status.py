@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import time
+from contextlib import suppress
+from pathlib import Path
+from stat import S_ISDIR
 from typing import Any
 
 from lvs_nat.cli.machine import Machine
@@ -53,9 +57,17 @@ def run(args: argparse.Namespace, machine: Machine) -> int:
 def _dead(where: Paths) -> tuple[int, str]:
     if where.pid_file.exists():
         return 1, "lvs-nat is dead but its pid file exists; the table stands: start adopts it"
-    if where.subsys.exists():
+    if _marked(where.subsys):
         return 2, "lvs-nat is dead but subsys locked"
     return 3, "lvs-nat is stopped"
+
+
+def _marked(lock: Path) -> bool:
+    """Whether the init script's lock stands, in a folder that is not just anybody's."""
+    with suppress(OSError):
+        folder = lock.parent.lstat()
+        return S_ISDIR(folder.st_mode) and folder.st_uid in (0, os.geteuid()) and lock.exists()
+    return False
 
 
 def text(found: dict[str, Any], colour: bool = False, checks: bool = False) -> str:

@@ -178,3 +178,28 @@ def test_erased_it_leaves_what_the_administrator_wrote(serving):
         RULE_FILE,
         "/etc/sysconfig/lvs-nat.rpmsave",
     }
+
+
+ALONE = "/host/build/rpm/lvs-nat-[0-9]*.noarch.rpm"
+
+
+def test_a_director_without_an_init_script_is_stopped_by_the_removal(installed):
+    installed(f"{RPM} -i {ALONE}", seconds=120)
+    installed.write(RULE_FILE, WRITTEN)
+    installed("lvs-nat start")
+    assert installed.table() == RULES
+
+    installed(f"{RPM} -e lvs-nat")
+
+    assert installed.table() == ""
+    installed("pgrep -f lvs-nat", status=1)
+    installed("test ! -e /usr/share/lvs-nat")
+
+
+def test_a_package_whose_files_are_gone_can_be_removed(installed):
+    installed(f"{RPM} -i {ALONE}", seconds=120)
+    installed("rm -r /usr/share/lvs-nat")
+
+    installed(f"{RPM} -e lvs-nat")
+
+    installed("rpm -q lvs-nat", status=1)

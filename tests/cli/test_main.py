@@ -70,6 +70,21 @@ def test_a_director_that_crashed_is_dead_with_a_pid_file(say):
     assert say("status")[0] == 1
 
 
+LOCKED = 2, "lvs-nat is dead but subsys locked\n", ""
+STOPPED = 3, "lvs-nat is stopped\n", ""
+
+
+@pytest.mark.parametrize("way, said", [("its own", LOCKED), ("a link", STOPPED)])
+def test_the_init_scripts_lock_tells_of_a_crash_where_nobody_else_can_have_put_it(say, way, said):
+    run = say.folder / "run"
+    (run / "subsys").touch()
+    if way == "a link":
+        run = run.rename(say.folder / "elsewhere")
+        (say.folder / "run").symlink_to(run)
+
+    assert say("status") == said
+
+
 def test_a_director_that_runs_but_cannot_be_asked_is_of_unknown_state(say):
     with PidFile(say.folder / "run" / "lvs-nat.pid"):
         assert say("status") == (

@@ -1,5 +1,6 @@
 """The init script, run by two shells on three kinds of system with a program that only answers."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -283,6 +284,30 @@ def test_systems_without_subsys_locks_are_left_without(plain, action):
 
     assert plain.service(action)[0] == 0
     assert not plain.lock.parent.exists()
+
+
+@pytest.mark.parametrize("action", ["start", "restart"])
+def test_a_link_in_the_place_of_the_locks_is_not_followed(plain, action):
+    """On Debian whoever comes first makes that folder."""
+    other = plain.root / "other"
+    plain.lock.parent.rename(other)
+    (other / plain.lock.name).write_text("precious")
+    plain.lock.parent.symlink_to(other)
+
+    assert plain.service(action)[0] == 0
+    assert (other / plain.lock.name).read_text() == "precious"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
+@pytest.mark.parametrize("action", ["start", "restart"])
+def test_locks_in_a_folder_of_somebody_else_are_not_written(plain, action):
+    precious = plain.root / "precious"
+    precious.write_text("precious")
+    plain.lock.symlink_to(precious)
+    os.chown(plain.lock.parent, 65534, 65534)
+
+    assert plain.service(action)[0] == 0
+    assert precious.read_text() == "precious"
 
 
 def test_a_conditional_restart_of_a_stopped_service_is_not_announced(machine):
