@@ -27,7 +27,6 @@ class Sysctls:
     ) -> None:
         self._root = root
         self._record = Record(record, ours, "what settings were", root)
-        self._wanted: Mapping[str, str] = {}
         self._said: set[str] = set()
 
     def interfaces(self) -> list[str]:
@@ -42,7 +41,6 @@ class Sysctls:
         packets cannot be forwarded for it, OSError if the record cannot be written; then
         nothing was changed.
         """
-        self._wanted = dict(wanted)
         present = self._present(wanted)
         lines = [
             f"{spell(name)} is not there: this kernel, or one without ip_vs loaded, goes without"
@@ -62,11 +60,6 @@ class Sysctls:
                     self._record.save(record) if record else self._record.remove()
                     raise
         return lines
-
-    def check(self) -> list[str]:
-        """Return the names that no longer hold what `set` was last asked for."""
-        present = {name: self._read(name) for name in self._wanted}
-        return [name for name, value in self._wanted.items() if present[name] not in (value, None)]
 
     def restore(self) -> list[str]:
         """Put back what still holds our value; return a sentence for each restored or left.
