@@ -179,12 +179,7 @@ class FakeIpvs:
         wanted = it.timeouts
         if max(wanted.tcp, wanted.tcp_fin, wanted.udp) > LONGEST_TIMEOUT:
             return errno.EINVAL
-        present = self._timeouts
-        self._timeouts = Timeouts(
-            wanted.tcp or present.tcp,
-            wanted.tcp_fin or present.tcp_fin,
-            wanted.udp or present.udp,
-        )
+        self._timeouts = wanted.over(self._timeouts)
         return 0
 
     def _start_daemon(self, it):
