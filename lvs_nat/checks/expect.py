@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple, Union
 from lvs_nat.checks import sockets, stream
 from lvs_nat.checks.effort import SEARCHING, Effort, TooSlow
 from lvs_nat.checks.kind import Answer, shown
-from lvs_nat.checks.stream import BUDGET, Again, Dialogue, End, Heard, Line
+from lvs_nat.checks.stream import BUDGET, MUTE, Again, Dialogue, End, Heard, Line
 from lvs_nat.core.health import Outcome
 from lvs_nat.core.questions import Expect, Verb
 from lvs_nat.core.setup import Target
@@ -101,7 +101,7 @@ class Talk:
         if why is End.BROKEN:
             return None
         if why is End.LATE and self._silent:
-            return Answer(Outcome.SILENT, "connected, but no answer in time")
+            return MUTE
         said = f", got {shown(self._heard)}" if self._heard else ""
         return Answer(Outcome.FAIL, f"{why.value} before {self._wanted()}{said}")
 

@@ -26,7 +26,7 @@ from h2.exceptions import ProtocolError
 
 from lvs_nat.checks import sockets, stream
 from lvs_nat.checks.kind import Answer, shown
-from lvs_nat.checks.stream import End, Heard, Line
+from lvs_nat.checks.stream import MUTE, End, Heard, Line
 from lvs_nat.core.health import Outcome
 from lvs_nat.core.questions import Grpc
 from lvs_nat.core.setup import Target
@@ -165,7 +165,7 @@ class Call:
         if why is End.BROKEN:
             return None
         if why is End.LATE and not self._heard:
-            return Answer(Outcome.SILENT, "connected, but no answer in time")
+            return MUTE
         return _failed(f"{why.value} before the answer was complete")
 
     def _take(self, events: Iterable[Event]) -> Answer | None:

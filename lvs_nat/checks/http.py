@@ -11,7 +11,7 @@ from typing import NamedTuple
 from lvs_nat.checks import content, sockets, stream
 from lvs_nat.checks.kind import Answer, shown
 from lvs_nat.checks.response import Malformed, Response, usual
-from lvs_nat.checks.stream import Again, End, Heard, Line
+from lvs_nat.checks.stream import MUTE, Again, End, Heard, Line
 from lvs_nat.core.health import Outcome
 from lvs_nat.core.questions import Http
 from lvs_nat.core.setup import Target
@@ -142,7 +142,7 @@ class Exchange:
         if why is End.FULL and response.status:
             return self._judge(response.status, response.body, False)
         if why is End.LATE and response.silent:
-            return Answer(Outcome.SILENT, "connected, but no answer in time")
+            return MUTE
         if why is End.BROKEN:
             return None
         return Answer(Outcome.FAIL, f"{why.value} after {response.progress}")

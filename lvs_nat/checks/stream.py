@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, Protocol, Union
 
 from lvs_nat.checks import sockets
 from lvs_nat.checks.kind import Answer, Kind, judge
+from lvs_nat.core.health import Outcome
 from lvs_nat.core.setup import Target
 
 # The most that is read of one server for one question, in bytes.
@@ -42,6 +43,8 @@ class Again(NamedTuple):
 
 
 Heard = Union[Answer, Again, None]
+# Of whom nothing at all has been heard by the deadline.
+MUTE = Answer(Outcome.SILENT, "connected, but no answer in time")
 
 
 class Dialogue(Protocol):
