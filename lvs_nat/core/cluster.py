@@ -157,7 +157,7 @@ class Cluster:
 
     def watched(
         self,
-        counters: Mapping[tuple[ServiceName, Endpoint], Counters],
+        counters: Traffic,
         now: float,
         silent_since: Callable[[Endpoint], float | None] = lambda _: None,
     ) -> Cluster:

@@ -13,7 +13,7 @@ from lvs_nat.core.drift import changes, united
 from lvs_nat.core.memory import Memory
 from lvs_nat.core.targets import Here
 from lvs_nat.daemon.desk import ADMINS, Desk
-from lvs_nat.daemon.director import Director
+from lvs_nat.daemon.director import SECOND_LOOK, Director
 from lvs_nat.daemon.ending import clear, give_back
 from lvs_nat.daemon.garbage import undisturbed
 from lvs_nat.daemon.hearing import Hearing
@@ -47,7 +47,8 @@ log = logging.getLogger(__name__)
 LOOK = 0.3
 GLANCE = 0.1
 SHARE = 100
-SECOND_LOOK = 0.21
+# A table that was found empty is looked at again just past that moment.
+LOOK_AGAIN = SECOND_LOOK + 0.01
 # What the kernel has refused is tried again this soon, however long reading takes.
 RETRY = 1.0
 # The first round of probes may last one time-out, and this much for the way there and back.
@@ -215,7 +216,7 @@ class Service:
         if self._director.refusals:
             pause = min(pause, RETRY)
         if self._director.suspects_loss:
-            pause = SECOND_LOOK
+            pause = LOOK_AGAIN
         self._loop.after("look", pause, self._look)
         self._loop.after("glance", GLANCE, self._glance)
         self._wishing.keep()

@@ -40,19 +40,23 @@ class Conversation:
     @property
     def uid(self) -> int:
         """The user who opened the connection, as the kernel knows him (SO_PEERCRED)."""
-        raw = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, PEER.size)
-        return int(PEER.unpack(raw)[1])
+        return self._peer()[1]
 
     @property
     def gids(self) -> frozenset[int]:
         """All groups of that user, as the kernel knew them then."""
-        raw = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, PEER.size)
-        first = int(PEER.unpack(raw)[2])
+        first = self._peer()[2]
         try:
             others = self._socket.getsockopt(socket.SOL_SOCKET, SO_PEERGROUPS, 4 * GROUPS)
         except OSError:  # Linux before 4.13, or there are more
             return frozenset((first,))
         return frozenset((first, *memoryview(others).cast("I")))
+
+    def _peer(self) -> tuple[int, int, int]:
+        """Return the pid, the user and the group of who opened the connection."""
+        raw = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, PEER.size)
+        pid, uid, gid = PEER.unpack(raw)
+        return pid, uid, gid
 
     def hear(self) -> dict[str, Any] | None:
         """Return the request once it is whole; None while it is not.
@@ -134,9 +138,9 @@ class Control:
         self.path.unlink(missing_ok=True)
 
 
-def spell(answer: dict[str, Any]) -> bytes:
-    """Return *answer* as it is sent."""
-    return json.dumps(answer).encode() + b"\n"
+def spell(words: dict[str, Any]) -> bytes:
+    """Return a request or an answer as it is sent."""
+    return json.dumps(words).encode() + b"\n"
 
 
 def ask(path: Path, verb: str, timeout: float = 5.0, **more: Any) -> dict[str, Any]:
@@ -146,7 +150,7 @@ def ask(path: Path, verb: str, timeout: float = 5.0, **more: Any) -> dict[str, A
     LvsNatError with the director's words and exit code if it refuses.
     """
     try:
-        heard = _exchange(path, json.dumps({"verb": verb, **more}).encode() + b"\n", timeout)
+        heard = _exchange(path, spell({"verb": verb, **more}), timeout)
     except (FileNotFoundError, ConnectionRefusedError) as error:
         raise NotRunning("lvs-nat is not running") from error
     except (BlockingIOError, socket.timeout) as error:
