@@ -23,7 +23,8 @@ class Problem(NamedTuple):
     message: str
 
     def __str__(self) -> str:
-        return ":".join((self.path, *([str(self.line)] if self.line else []))) + f": {self.message}"
+        place = f"{self.path}:{self.line}" if self.line else self.path
+        return f"{place}: {self.message}"
 
 
 class ConfigError(LvsNatError):

@@ -70,18 +70,17 @@ class Cluster:
             for asker in (askers[name],)
             for endpoint in service.destinations
         }
-        trusted = Health(State.UP) if setup.on_start is OnStart.TRUST else Health()
+        fresh = Health(State.UP) if setup.on_start is OnStart.TRUST else Health()
         sorries = {
             Row(name, endpoint): askers[name].targets(Destination(endpoint))
             for name, service in rules.services.items()
             for endpoint in setup.service(name).sorry
             if endpoint not in service.destinations
         }
-        every = chain(members.values(), sorries.values())
-        asked = dict.fromkeys(who for all_ in every for who in all_)
-        known = {who: healths.get(who, trusted) for who in asked}
+        every = (*members.values(), *sorries.values())
+        known = {who: healths.get(who, fresh) for who in chain.from_iterable(every)}
         beside: dict[Target, tuple[Target, ...]] = {}
-        for all_ in chain(members.values(), sorries.values()):
+        for all_ in every:
             others = tuple(who for who in all_ if not who.path)
             for who in all_[len(others) :]:
                 beside[who] = (*beside.get(who, ()), *others)

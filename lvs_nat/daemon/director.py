@@ -280,10 +280,10 @@ class Director:
         """Take in, or only tell, what somebody else did to the table since the last look."""
         if self._expected is None:
             return
-        policy, own = self.cluster.setup.drift, self.cluster.setup.own
         setup, rules = self.cluster.setup, self.cluster.rules
+        policy = setup.drift
         expected = configured(self._expected, setup)
-        done = edits(rules, expected, configured(self.actual, setup), own)
+        done = edits(rules, expected, configured(self.actual, setup), setup.own)
         if not done:
             return
         self._heed([Edit(subject(it), spell_operation(it)) for it in done], WORDS[policy], now)
@@ -295,10 +295,10 @@ class Director:
         if policy is Drift.ADOPT:
             self.meant = rules
 
-    def _heed(self, edits: Sequence[Edit], what_becomes: str, now: float) -> None:
+    def _heed(self, done: Sequence[Edit], what_becomes: str, now: float) -> None:
         """Tell what somebody did; where it is a program that never tires, now and then only."""
-        self.quarrels = self.quarrels.after(edits, now)
-        told = [it.command for it in edits if not self._damped(it.subject)]
+        self.quarrels = self.quarrels.after(done, now)
+        told = [it.command for it in done if not self._damped(it.subject)]
         for command in told[:LINES]:
             log.warning("somebody ran ipvsadm %s (%s)", command, what_becomes)
         if len(told) > LINES:

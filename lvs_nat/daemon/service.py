@@ -101,6 +101,7 @@ class Service:
         # Clients may be served by what another director has left: a refusal keeps that up.
         self._succeeds = paths.sysctls.exists()
         found = self._notes.read()
+        self._began = found.began if found and seat.listening is not None else self._clock()
         self._director = Director(self._first_cluster(found), kernel, self._clock, silent_since)
         self._notes.brief(self._director, found, self._loading.saved)
         self._watching = Watching(watcher, self._loop, self._director, link)
@@ -149,10 +150,9 @@ class Service:
     # Starting
 
     def _first_cluster(self, found: Memory | None) -> Cluster:
-        """Go on from what the last director knew, and from what the kernel holds."""
+        """Return what to believe first: what the last director knew, and what the kernel holds."""
         now, rows = self._clock(), self._before.services
         at_once = self._seat.listening is not None
-        self._began = found.began if found and at_once else now
         here = self._host.here()
         return self._notes.cluster(found, self._loading.saved, rows, now, here, at_once=at_once)
 
