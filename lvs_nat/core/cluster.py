@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import NamedTuple, TypeVar
 
 from lvs_nat.core.health import SERVING, Health, State, joined
-from lvs_nat.core.leaving import Departure, leave
+from lvs_nat.core.leaving import Departure, SilentSince, leave, unseen
 from lvs_nat.core.pool import Choice, Stand, Wish, choose, serves, share
 from lvs_nat.core.setup import OnStart, Setup, Target
 from lvs_nat.core.targets import Asker, Here, asked_alike
@@ -158,7 +158,7 @@ class Cluster:
         self,
         counters: Traffic,
         now: float,
-        silent_since: Callable[[Endpoint], float | None] = lambda _: None,
+        silent_since: SilentSince = unseen,
     ) -> Cluster:
         """Return the cluster after a look at what leaving servers still send.
 
@@ -171,7 +171,7 @@ class Cluster:
         silent = Counters()
         serving = {who.endpoint for who, it in self.healths.items() if it.serving}
         if serving and all(silent_since(it) is not None for it in serving):
-            silent_since = _nobody
+            silent_since = unseen
         departures = {
             key: leave(
                 departure,
@@ -277,10 +277,6 @@ class Cluster:
     def judging(self) -> bool:
         """Whether some server has had no verdict at all yet."""
         return any(health.last is None for health in self.healths.values())
-
-
-def _nobody(_: Endpoint) -> None:
-    """Say of nobody since when he is silent."""
 
 
 def _all_well(healths: Iterable[Health]) -> bool:

@@ -13,6 +13,7 @@ from lvs_nat.core.cluster import Cluster
 from lvs_nat.core.drift import adopt, configured, edits, foreign, lost, perform, reweighed
 from lvs_nat.core.health import Verdict
 from lvs_nat.core.judging import judged
+from lvs_nat.core.leaving import SilentSince, unseen
 from lvs_nat.core.plan import (
     AddService,
     DelDestination,
@@ -86,7 +87,7 @@ class Director:
         cluster: Cluster,
         table: IpvsTable,
         clock: Callable[[], float] = time.monotonic,
-        silent_since: Callable[[Endpoint], float | None] = lambda _: None,
+        silent_since: SilentSince = unseen,
     ) -> None:
         self.cluster = cluster
         self.meant = cluster.rules

@@ -10,6 +10,7 @@ from typing import Any
 
 from lvs_nat.core.cluster import Cluster
 from lvs_nat.core.drift import changes, united
+from lvs_nat.core.leaving import unseen
 from lvs_nat.core.memory import Memory
 from lvs_nat.core.targets import Here
 from lvs_nat.daemon.desk import ADMINS, Desk
@@ -28,7 +29,7 @@ from lvs_nat.daemon.rescuing import Rescuing
 from lvs_nat.daemon.saved import Saved
 from lvs_nat.daemon.succession import Seat, Succession
 from lvs_nat.daemon.telling import Telling
-from lvs_nat.daemon.watching import EAGER, Watching, never
+from lvs_nat.daemon.watching import EAGER, Watching
 from lvs_nat.daemon.wishing import Wishing
 from lvs_nat.errors import KernelError, LvsNatError
 from lvs_nat.system import notify, privileges
@@ -97,7 +98,7 @@ class Service:
             Sysctls(record=paths.sysctls), lambda: self._director.cluster, self._moved
         )
         self._watcher = watcher
-        silent_since = watcher.silent_since if watcher else never
+        silent_since = watcher.silent_since if watcher else unseen
         # Clients may be served by what another director has left: a refusal keeps that up.
         self._succeeds = paths.sysctls.exists()
         found = self._notes.read()

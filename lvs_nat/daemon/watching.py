@@ -41,10 +41,6 @@ def opened(setup: Setup) -> Watcher | None:
     return watcher
 
 
-def never(_: Endpoint) -> None:
-    """Say of nobody that he is silent, as one does who sees no packets."""
-
-
 class Watching:
     """Turns what is seen into orders to the prober.
 
