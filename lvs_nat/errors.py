@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 
 class LvsNatError(Exception):
-    """An error the operator can act on.  Its text is all he will read.
+    """An error the operator can act on.  Its text is all there will be to read.
 
     exit_code follows the LSB init script actions, so a service script passes it on unchanged.
     """

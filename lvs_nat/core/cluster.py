@@ -34,11 +34,11 @@ class Cluster:
     """The services to offer, the health of their servers, the departures of failed ones.
 
     rules is what is running: the saved rules with the edits adopted since.  members names
-    the targets of each row, none where nothing checks it; beside those that are asked of the
-    same rows as the question for a client's way back.  sorries are the targets of the sorry
-    servers, wishes what the operator wants.  ramps says since when a server is coming back
-    slowly, lost which services have too few servers, suspected since when the director takes
-    its own link for the one that is broken; these are monotonic seconds.
+    the targets of each row, none where nothing checks it, sorries those of the sorry servers.
+    beside gives, for each question for a client's way back, the other targets of its rows.  here
+    is what this machine is, wishes what the operator wants.  ramps says since when a server is
+    coming back slowly, lost which services have too few servers, suspected since when the
+    director takes its own link for the one that is broken; these are monotonic seconds.
     """
 
     rules: Ruleset

@@ -25,8 +25,10 @@ class Whom(NamedTuple):
 
 @dataclass(frozen=True)
 class Wanted:
-    """One wish.  cut is when the connections that are left are given up, ends when the server
-    comes back by itself; both are monotonic seconds, None for never.
+    """One wish.
+
+    cut is when the connections that are left are given up, ends when the server comes back by
+    itself; both are monotonic seconds, None for never.
     """
 
     wish: Wish

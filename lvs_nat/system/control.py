@@ -14,12 +14,12 @@ from lvs_nat.errors import LvsNatError, NotRunning
 
 REQUEST_LIMIT = 64 * 1024
 ANSWER_LIMIT = 64 * 1024 * 1024
-# Who connects while so many wait to be heard has to wait himself.
+# As many connections may wait to be accepted; connecting waits while there are more.
 BACKLOG = 128
 PEER = struct.Struct("3i")  # struct ucred, unix(7)
 SO_PEERGROUPS = 59  # asm-generic/socket.h; Python has no name for it
-# Python asks the kernel for no more than 1,024 bytes: whoever is in more groups counts with his
-# first alone.
+# Python asks the kernel for no more than 1,024 bytes: of a user in more groups the first alone
+# counts.
 GROUPS = 256
 TIMEVAL = struct.Struct("ll")  # struct timeval, socket(7)
 
@@ -39,7 +39,7 @@ class Conversation:
 
     @property
     def uid(self) -> int:
-        """The user who opened the connection, as the kernel knows him (SO_PEERCRED)."""
+        """The user who opened the connection, as the kernel knows it (SO_PEERCRED)."""
         return self._peer()[1]
 
     @property
@@ -179,7 +179,7 @@ def _exchange(path: Path, request: bytes, timeout: float) -> bytes:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
         client.connect(os.fspath(path))
         client.settimeout(timeout)
-        # Who is turned away has his answer before he has asked.
+        # A client that is turned away is answered before it has asked.
         with suppress(BrokenPipeError, ConnectionResetError):
             client.sendall(request)
         with suppress(ConnectionResetError):
