@@ -26,15 +26,15 @@ def run(
     module: str,
     description: str | None,
     measure: Measure,
-    options: Options,
+    options: Options = lambda _: None,
     guest: float = 0,
     fetch: Callable[[], object] = lambda: None,
 ) -> int:
     """Do what the command line asks the bench *module* for; return 1 if a promise is broken.
 
-    options adds the bench's own options.  With *guest* it measures on a kernel with IPVS, and
-    takes at most so many seconds there; what it needs is fetched before, as a guest has no
-    network.
+    options adds those that the bench has of its own.  With *guest* it measures on a kernel with
+    IPVS, and takes at most so many seconds there; *fetch* has what it needs fetched before, as a
+    guest has no network.
     """
     parser = argparse.ArgumentParser(
         prog=f"python -m {module}",

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.daemons import LAUNCHER, libraries, tools
+from bench.daemons import LAUNCHER, command_line, libraries, tools
 from bench.pools import KINDS
 from lvs_nat.lab.topology import VIRTUAL, Lab
 
@@ -54,7 +53,7 @@ class Watch:
     def stop(self) -> None:
         """End the daemon; empty the table."""
         if self._ours:
-            self._lab.run("director", lvs_nat(self._folder, "stop"), cwd=self._folder)
+            self._lab.run("director", command_line(self._folder, "stop"), cwd=self._folder)
         else:
             self._process.terminate()
         try:
@@ -68,13 +67,6 @@ class Watch:
         return (self._folder / "log").read_text(errors="replace")
 
 
-def lvs_nat(folder: Path, word: str) -> list[str]:
-    """Return the command line of lvs-nat for one word, with all that it keeps in *folder*."""
-    options = {"--rules": "rules", "--config": "conf", "--run-dir": "run", "--state-dir": "run"}
-    places = [it for key, name in options.items() for it in (key, str(folder / name))]
-    return [sys.executable, "-IB", str(folder / "program"), word, *places]
-
-
 def our_command(it: Contender, folder: Path, kind: str, servers: Sequence[str]) -> list[str]:
     """Write lvs-nat's files; return its command."""
     rules = [f"-A -t {VIRTUAL}:80 -s rr"]
@@ -86,7 +78,7 @@ def our_command(it: Contender, folder: Path, kind: str, servers: Sequence[str]) 
     (folder / "rules").write_text("\n".join(rules) + "\n")
     (folder / "conf").write_text("\n".join([*settings, *it.more]) + "\n")
     (folder / "program").write_text(LAUNCHER)
-    return lvs_nat(folder, "run")
+    return command_line(folder, "run")
 
 
 def keepalived(it: Contender, folder: Path, kind: str, servers: Sequence[str]) -> list[str]:

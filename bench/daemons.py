@@ -18,13 +18,13 @@ from typing import Any, Union
 
 import lvs_nat
 from bench import machine
+from bench.command import ROOT
 from bench.pools import KINDS, Pool
 from lvs_nat.checks import kinds
 from lvs_nat.core import config
 from lvs_nat.errors import ConfigError
 from lvs_nat.lab import packages
 
-ROOT = Path(__file__).parent.parent
 # The packages' /usr/sbin/lvs-nat, but for where they put what it needs.
 LAUNCHER = f"""\
 import sys
@@ -242,6 +242,16 @@ def ldirectord_cf(pools: Sequence[Pool], folder: Path) -> Iterator[str]:
         yield f"virtual={name}\n\tscheduler=rr\n\tprotocol={KINDS[pool.kind].protocol}"
         yield from (f"\treal={server} masq" for server in pool.servers)
         yield from (f"\t{line}" for line in KINDS[pool.kind].ldirectord or ())
+
+
+def command_line(folder: Path, word: str) -> list[str]:
+    """Return the command line of lvs-nat for one word, with all that it keeps in *folder*.
+
+    LAUNCHER must stand there as `program`.
+    """
+    options = {"--rules": "rules", "--config": "conf", "--run-dir": "run", "--state-dir": "run"}
+    places = [it for key, name in options.items() for it in (key, str(folder / name))]
+    return [sys.executable, "-IB", str(folder / "program"), word, *places]
 
 
 @lru_cache

@@ -28,7 +28,7 @@ from typing import NamedTuple
 from bench import command, daemons, operated
 from bench.figures import Cell, Promise, Table
 from bench.operated import Operated
-from lvs_nat.lab import kernel
+from lvs_nat.errors import NotInstalled
 from lvs_nat.lab.topology import URL, Lab, until
 
 ACTS: Mapping[str, Callable[[Operated], None]] = {
@@ -67,6 +67,13 @@ class Crowd(NamedTuple):
 def options(parser: ArgumentParser) -> None:
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--act", choices=tuple(ACTS), action="append", help="only this one")
+
+
+def fetch() -> None:
+    """Have all that a guest needs."""
+    daemons.tools()
+    if not shutil.which("perl"):
+        raise NotInstalled("ldirectord needs perl; on Debian: apt install perl")
 
 
 def measure(options: Namespace) -> Iterator[Table]:
@@ -144,7 +151,4 @@ def table(harms: Mapping[tuple[str, str], list[Harm]], crowd: Crowd, runs: int) 
 
 
 if __name__ == "__main__":
-    if not kernel.inside():
-        daemons.tools()  # fetched where there is a network
-        shutil.which("perl") or sys.exit("bench: ldirectord needs perl")
-    sys.exit(command.run("bench.disruption", __doc__, measure, options, guest=GUEST))
+    sys.exit(command.run("bench.disruption", __doc__, measure, options, guest=GUEST, fetch=fetch))

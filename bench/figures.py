@@ -79,7 +79,7 @@ def markdown(table: Table) -> str:
     rule = ["---", *("---:" for _ in table.columns[1:])]
     rows = [table.columns, rule, *(tuple(map(shown, row)) for row in table.rows)]
     lines = [f"| {' | '.join(row)} |" for row in rows]
-    after = [f"{note}" for note in table.notes] + [f"* {promise}" for promise in table.promises]
+    after = [*table.notes, *(f"* {promise}" for promise in table.promises)]
     return "\n".join([f"### {table.title}", "", *lines, *([""] if after else []), *after])
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 import time
-from argparse import ArgumentParser, Namespace
+from argparse import Namespace
 from collections.abc import Iterator
 
 from bench import command, machine
@@ -46,9 +46,5 @@ def memory(daemon: Daemon, size: int) -> list[tuple[float, float]]:
             return [machine.memory(pid) for pid in it.pids]
 
 
-def options(_: ArgumentParser) -> None:
-    """There are none."""
-
-
 if __name__ == "__main__":
-    sys.exit(command.run("bench.footprint", __doc__, measure, options))
+    sys.exit(command.run("bench.footprint", __doc__, measure))

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import sys
 import time
-from argparse import ArgumentParser, Namespace
+from argparse import Namespace
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
@@ -182,9 +182,5 @@ def misjudged(visits: Mapping[str, Visit]) -> Table:
     return Table("Misjudged servers", ("daemon", "server", "what becomes of it"), rows)
 
 
-def options(_: ArgumentParser) -> None:
-    """There are none."""
-
-
 if __name__ == "__main__":
-    sys.exit(command.run("bench.hostile", __doc__, measure, options))
+    sys.exit(command.run("bench.hostile", __doc__, measure))

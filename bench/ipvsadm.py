@@ -27,16 +27,18 @@ def main(folder: Path, command: str, *words: str) -> int:
         listing(table, "--thresholds" in words)
         return 0
     service = f"{'UDP' if words[0] == '-u' else 'TCP'}  {words[1]}"
-    given = dict(zip(words[2::1], words[3::1]))
+    given = dict(zip(words[2:], words[3:]))  # each word, and the one behind it
     if command in ("-A", "-E"):
         table.setdefault(service, {})
     elif command == "-D":
         table.pop(service, None)
     else:
         server, weight = given["-r"], int(given.get("-w", 1))
-        table.setdefault(service, {})[server] = weight
+        rows = table.setdefault(service, {})
         if command == "-d":
-            del table[service][server]
+            rows.pop(server, None)
+        else:
+            rows[server] = weight
         with (folder / "changes").open("a") as file:
             file.write(f"{WORDS[command]} {server} {weight} {time.monotonic():.6f}\n")
     path.write_text(json.dumps(table))

@@ -7,8 +7,7 @@ import platform
 import shutil
 import signal
 import subprocess
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
@@ -101,15 +100,6 @@ def compiled(source: str, *options: str) -> Path:
         flags = ["-O2", "-Wall", "-Wextra", *options]
         subprocess.run([compiler, *flags, "-o", made, BENCH / source, "-ldl"], check=True)
     return made
-
-
-def wait_for(condition: Callable[[], object], seconds: float, what: str) -> None:
-    """Return once *condition* holds; raise TimeoutError if that takes longer than *seconds*."""
-    end = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > end:
-            raise TimeoutError(f"not within {seconds:g} s: {what}")
-        time.sleep(0.05)
 
 
 def described() -> str:

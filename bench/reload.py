@@ -29,7 +29,6 @@ from typing import NamedTuple
 
 from bench import command, daemons, machine, table
 from bench.figures import Promise, Table
-from lvs_nat.lab import kernel
 from lvs_nat.lab.topology import until
 
 PROMISE = 0.05  # of keepalived's
@@ -201,6 +200,5 @@ def children() -> float:
 
 
 if __name__ == "__main__":
-    if not kernel.inside():
-        daemons.tools()  # fetched where there is a network
-    sys.exit(command.run("bench.reload", __doc__, measure, options, guest=GUEST))
+    fetch = daemons.tools
+    sys.exit(command.run("bench.reload", __doc__, measure, options, guest=GUEST, fetch=fetch))

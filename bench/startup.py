@@ -22,11 +22,12 @@ import time
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from statistics import median
 
 from bench import command, machine
-from bench.daemons import LAUNCHER, libraries, tools
+from bench.daemons import LAUNCHER, command_line, libraries, tools
 from bench.figures import Promise, Table
 
 PROMISE = 4.0  # times the bare interpreter
@@ -120,9 +121,8 @@ class Bench:
             self._listener.accept()[0].close()
 
     def command(self, word: str) -> list[str]:
-        options = {"--rules": "rules", "--config": "conf", "--run-dir": "run", "--state-dir": "run"}
-        places = [it for key, name in options.items() for it in (key, str(self._folder / name))]
-        return [sys.executable, "-IB", str(self._folder / "program"), word, *places]
+        """Return the command line of lvs-nat for one word."""
+        return command_line(self._folder, word)
 
     def ours(self, config: str) -> Callable[[], list[str]]:
         def way() -> list[str]:
@@ -146,7 +146,7 @@ class Bench:
         quiet = subprocess.DEVNULL
         daemon = subprocess.Popen(way(), stdout=quiet, stderr=quiet, env=libraries())
         try:
-            until(lambda: held() == len(SERVERS))
+            until(partial(holds, len(SERVERS)))
             yield lambda: machine.family(daemon.pid)
         finally:
             daemon.terminate()
@@ -161,7 +161,7 @@ class Bench:
 
         def watch() -> None:
             for enough in (1, len(SERVERS)):
-                until(lambda enough=enough: held() >= enough)  # type: ignore[misc]
+                until(partial(holds, enough))
                 moments.append(time.monotonic() - began)
 
         watching = threading.Thread(target=watch)
@@ -188,7 +188,13 @@ def held() -> int:
         return 0
 
 
+def holds(enough: int) -> bool:
+    """Say whether the kernel's table holds *enough* real servers."""
+    return held() >= enough
+
+
 def until(condition: Callable[[], bool]) -> None:
+    """Return once *condition* holds, within 2 ms; end all if that takes WAIT seconds."""
     deadline = time.monotonic() + WAIT
     while not condition():
         if time.monotonic() > deadline:

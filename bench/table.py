@@ -37,14 +37,12 @@ from statistics import median
 from typing import Any
 
 from bench import command
+from bench.command import ROOT
 from bench.daemons import LAUNCHER
 from bench.figures import Promise, Table
 
-ROOT = Path(__file__).parent.parent
 PROMISE, WHOLE = 0.25, 1.0  # of ipvsadm's time
 CLONE_NEWNET = 0x40000000  # linux/sched.h
-
-
 GUEST = 1800  # seconds that all may take
 
 

@@ -16,13 +16,12 @@ import subprocess
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
-from pathlib import Path
 
 from bench import command
+from bench.command import ROOT
 from bench.figures import Promise, Table
 from lvs_nat.lab.topology import VIRTUAL, Lab
 
-ROOT = Path(__file__).parent.parent
 PROMISE = 0.75  # of the rate
 WAYS = ("nobody", "eBPF", "refusals")
 PORT = 81

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 
 class LvsNatError(Exception):
-    """An error the operator can act on.  Its text is all he will read.
+    """An error the operator can act on.  Its text is all there will be to read.
 
     exit_code follows the LSB init script actions, so a service script passes it on unchanged.
     """
@@ -23,7 +23,8 @@ class Problem(NamedTuple):
     message: str
 
     def __str__(self) -> str:
-        return ":".join((self.path, *([str(self.line)] if self.line else []))) + f": {self.message}"
+        place = f"{self.path}:{self.line}" if self.line else self.path
+        return f"{place}: {self.message}"
 
 
 class ConfigError(LvsNatError):

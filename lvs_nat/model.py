@@ -12,7 +12,9 @@ Address = Union[IPv4Address, IPv6Address]
 
 # Debian's ipvsadm and the kernel take any non-negative int (ip_vs.h: __ip_vs_dest weight).
 WEIGHT_MAX = 2**31 - 1
-WHOLE_ADDRESS = {4: 32, 6: 128}
+# What takes a whole address: as a netmask of IPv4, as a prefix length of IPv6.
+WHOLE_NETMASK = IPv4Address(2**32 - 1)
+WHOLE_PREFIX = 128
 
 
 class Transport(Enum):
@@ -189,6 +191,12 @@ class Timeouts:
     tcp: int = 0
     tcp_fin: int = 0
     udp: int = 0
+
+    def over(self, present: Timeouts) -> Timeouts:
+        """Return what holds once these have been set where *present* ones held."""
+        return Timeouts(
+            self.tcp or present.tcp, self.tcp_fin or present.tcp_fin, self.udp or present.udp
+        )
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ LONGEST_TIMEOUT = 2**31 // 1000
 class FakeIpvs:
     """An IPVS table in memory, with the methods and the refusals of the kernel's.
 
-    counted is what counters() tells of destinations that have seen traffic; broken, if set, is
+    counted is what a snapshot tells of destinations that have seen traffic; broken, if set, is
     raised by every call, as when the kernel's answers are lost.
     """
 
@@ -59,9 +59,6 @@ class FakeIpvs:
     def read(self):
         return self.snapshot().ruleset
 
-    def counters(self):
-        return self.snapshot().counters
-
     def snapshot(self):
         self._answer()
         ruleset = Ruleset(dict(self._services), self._timeouts, dict(self._daemons))
@@ -91,10 +88,6 @@ class FakeIpvs:
     def flush(self):
         self._answer()
         self._services.clear()
-
-    def zero(self):
-        self._answer()
-        self.counted.clear()
 
     def _answer(self):
         if self.broken:
@@ -186,12 +179,7 @@ class FakeIpvs:
         wanted = it.timeouts
         if max(wanted.tcp, wanted.tcp_fin, wanted.udp) > LONGEST_TIMEOUT:
             return errno.EINVAL
-        present = self._timeouts
-        self._timeouts = Timeouts(
-            wanted.tcp or present.tcp,
-            wanted.tcp_fin or present.tcp_fin,
-            wanted.udp or present.udp,
-        )
+        self._timeouts = wanted.over(self._timeouts)
         return 0
 
     def _start_daemon(self, it):

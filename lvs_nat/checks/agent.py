@@ -14,9 +14,7 @@ from collections.abc import Collection, Sequence
 from functools import partial
 
 from lvs_nat.checks import sockets, stream
-from lvs_nat.checks.file import SHARE
-from lvs_nat.checks.kind import Answer
-from lvs_nat.checks.script import first_line
+from lvs_nat.checks.kind import SHARE, Answer, first_line
 from lvs_nat.core.health import Outcome, Weight
 from lvs_nat.core.questions import Agent
 from lvs_nat.core.setup import Target

@@ -8,9 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from ipaddress import ip_address
 from typing import Any, NamedTuple
 
-from lvs_nat.checks.kind import NOTHING_LENT, Answer, Kind, Lent, unknowable
+from lvs_nat.checks.kind import NOTHING_LENT, Answer, Kind, Lent, first_line, unknowable
 from lvs_nat.checks.programs import Programs, Running
-from lvs_nat.checks.script import first_line
 from lvs_nat.core.health import Outcome
 from lvs_nat.core.setup import Target
 from lvs_nat.model import Address

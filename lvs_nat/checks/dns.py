@@ -28,10 +28,10 @@ except ImportError as error:
 
 TORN = Answer(Outcome.FAIL, "the connection or the time ended before its answer was whole")
 HEADER = 12  # bytes before the question (RFC 1035, 4.1.1)
-# Nobody may answer with more than 512 bytes by UDP to who does not say that he takes more (RFC
-# 1035, 4.2.1; RFC 6891, 6.2.3).  Those who do all the same keep to this as a rule.
+# No answer by UDP may have more than 512 bytes unless the question says that more are taken (RFC
+# 1035, 4.2.1; RFC 6891, 6.2.3).  Servers that send more all the same keep to this as a rule.
 MOST = 4096
-# Who reports one of these may leave the question out: he has not understood it, or not looked.
+# With one of these a server may leave the question out: it has not understood it, or not looked.
 CURT = frozenset({dns.rcode.FORMERR, dns.rcode.SERVFAIL, dns.rcode.NOTIMP, dns.rcode.REFUSED})
 _LETTERS = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
 

@@ -9,8 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import NamedTuple
 
-from lvs_nat.checks.kind import NOTHING_LENT, Answer, Kind, Lent
-from lvs_nat.checks.script import filled, first_line
+from lvs_nat.checks.kind import NOTHING_LENT, SHARE, Answer, Kind, Lent, filled, first_line
 from lvs_nat.core.health import Outcome, Weight
 from lvs_nat.core.questions import File
 from lvs_nat.core.setup import Target
@@ -18,7 +17,6 @@ from lvs_nat.model import WEIGHT_MAX
 from lvs_nat.system.inotify import Inotify
 
 MOST = 512  # bytes that are read
-SHARE = 10_000  # percent
 UNKNOWN_WORD = "write a weight, a percentage, up, down or drain"
 _NUMBER = re.compile(r"([0-9]{1,10})(%?)")
 
@@ -159,8 +157,4 @@ class Files:
 def kind(_: Lent = NOTHING_LENT) -> Kind:
     """Return how files are asked, and watched in between."""
     files = Files()
-    return Kind(prepare, files.start, _never, sentinel=files.follow, watch=files)
-
-
-def _never(asking: object, events: int) -> None:
-    """Stand for the second step of what is answered in the first."""
+    return Kind(prepare, files.start, sentinel=files.follow, watch=files)

@@ -154,7 +154,7 @@ class Call:
             return _failed(f"no more is read after {MOST} bytes")
         try:
             answer = self._take(self._http.receive_data(data))
-        except Exception as error:  # whatever a stranger's bytes do to the library is his fault
+        except Exception as error:  # whatever its bytes do to the library is the server's fault
             return _failed(f"HTTP/2: {error}")
         if answer:
             self._http.close_connection()

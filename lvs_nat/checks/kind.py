@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import socket
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from lvs_nat.core.health import Outcome, Weight
 from lvs_nat.core.setup import Target
+
+# So many letters of the first line that a program, a file or an agent gives become the words.
+LINE = 160
+# No server may ask for a greater share of its weight, in percent.
+SHARE = 10_000
 
 
 class Answer(NamedTuple):
@@ -90,6 +96,10 @@ class Lent(NamedTuple):
 NOTHING_LENT = Lent()
 
 
+def never(*_: Any) -> Any:
+    """Stand for a step that this kind of check does not come to."""
+
+
 class Kind(NamedTuple):
     """One kind of check.
 
@@ -105,12 +115,12 @@ class Kind(NamedTuple):
     (`unknowable` where nothing tells the one from the other).
     sentinel makes what watches between probes, from what prepare returned; watch watches for
     all targets at once.  A kind with a batch is asked through that: it has no use for start,
-    proceed and what they need.
+    proceed and what they need; nor has one for proceed whose start always returns an Answer.
     """
 
     prepare: Callable[[Target], Any]
-    start: Callable[[Any], Any]
-    proceed: Callable[[Any, int], Any]
+    start: Callable[[Any], Any] = never
+    proceed: Callable[[Any, int], Any] = never
     steps: bool = False
     overdue: Callable[[Any], Answer | None] | None = None
     reached: Callable[[Any], bool] | None = None
@@ -128,6 +138,17 @@ def shown(data: bytes, most: int = 60) -> str:
     """Return the beginning of what a server said as it may be read on a terminal."""
     text = repr(data[:most].rstrip(b"\r\n"))[1:]
     return f"{text}..." if len(data) > most else text
+
+
+def first_line(output: bytes) -> str:
+    """Return the first line that is not empty, as far as it can be shown."""
+    line = next((line for line in output.decode(errors="replace").splitlines() if line.strip()), "")
+    return "".join(letter if letter.isprintable() else "?" for letter in line.strip()[:LINE])
+
+
+def filled(text: str, known: Mapping[str, str]) -> str:
+    """Return *text* with what is *known* for each letter behind a percent sign."""
+    return re.sub("%(.)", lambda match: known.get(match[1], match[0]), text)
 
 
 # Our own shortage or fault: it says nothing about the server.

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from lvs_nat.checks.kind import NOTHING_LENT, Answer, Kind, Lent, unknowable
+from lvs_nat.checks.kind import (
+    NOTHING_LENT,
+    Answer,
+    Kind,
+    Lent,
+    filled,
+    first_line,
+    unknowable,
+)
 from lvs_nat.checks.programs import Programs, Running
 from lvs_nat.core.health import Outcome, Weight
 from lvs_nat.core.questions import Script, Style
 from lvs_nat.core.setup import Target
 
-# So much of the first line that a program writes becomes the words.
-LINE = 160
 # What an exit status means; one that is not here fails.
 MEANINGS: Mapping[Style, Mapping[int, Outcome]] = {
     Style.PLAIN: {0: Outcome.PASS},
@@ -52,31 +57,17 @@ def prepare(target: Target) -> Plan:
     return Plan(tuple(command), environment, question.style)
 
 
-def filled(argument: str, known: Mapping[str, str]) -> str:
-    """Return *argument* with what is *known* for each letter behind a percent sign."""
-    return re.sub("%(.)", lambda match: known.get(match[1], match[0]), argument)
-
-
 def judged(style: Style, status: int, output: bytes) -> Answer:
     """Return what the exit status and the output of a program mean."""
     outcome = MEANINGS[style].get(status, Outcome.FAIL)
-    said = first_line(output, style)
+    said = first_line(output)
+    if style is Style.NAGIOS:  # what a plugin writes behind a bar are figures for its monitor
+        said = said.partition("|")[0].rstrip()
     if style is Style.KEEPALIVED and status > 1:
         return Answer(outcome, said or f"status {status}", Weight(status - 2, share=False))
     if status == 0 and said:
         return Answer(outcome, said)
     return Answer(outcome, f"status {status}: {said}" if said else f"status {status}")
-
-
-def first_line(output: bytes, style: Style = Style.PLAIN) -> str:
-    """Return the first line that is not empty, as far as it can be shown.
-
-    What a Nagios plugin writes behind a bar are figures for its monitor.
-    """
-    line = next((line for line in output.decode(errors="replace").splitlines() if line.strip()), "")
-    if style is Style.NAGIOS:
-        line = line.partition("|")[0]
-    return "".join(letter if letter.isprintable() else "?" for letter in line.strip()[:LINE])
 
 
 class Scripts:

@@ -46,6 +46,8 @@ class Again(NamedTuple):
 
 
 Heard = Union[Answer, Again, None]
+# Of whom nothing at all has been heard by the deadline.
+MUTE = Answer(Outcome.SILENT, "connected, but no answer in time")
 
 
 class Dialogue(Protocol):

@@ -280,10 +280,6 @@ def _place(where: sockets.Where) -> Place:
     return Place(family, address, port, ours, interface)
 
 
-def _never(*_: Any) -> Any:
-    """Stand for the steps of what is asked through a batch."""
-
-
 def prepare(target: Target) -> Question:
     """Return the question for *target*."""
     return Question(sockets.where(target))
@@ -292,5 +288,5 @@ def prepare(target: Target) -> Question:
 def kind(lent: Lent = NOTHING_LENT) -> Kind:
     """Return how SYNs are sent, through the raw sockets that were *lent*."""
     if not any(it.proto == socket.IPPROTO_TCP for it in lent.raw):
-        return Kind(prepare, lambda _: NO_SOCKET, _never)
-    return Kind(prepare, _never, _never, batch=Syns(lent.raw))
+        return Kind(prepare, lambda _: NO_SOCKET)
+    return Kind(prepare, batch=Syns(lent.raw))

@@ -16,8 +16,8 @@ def distrusted(path: str, owners: Collection[int]) -> str:
     """Return why the program at the absolute *path* is not to be run; "" if it may.
 
     It, every folder above it, and every link on the way must belong to one of *owners* and
-    be closed to the writing of others; in a folder like /tmp, where nobody can replace what
-    is not his (its sticky bit), they may write.
+    be closed to the writing of others; in a folder like /tmp, where nobody can replace the
+    files of others (its sticky bit), they may write.
     """
     try:
         place = _walked(path, owners)

@@ -9,6 +9,7 @@ from typing import Any
 
 from lvs_nat.cli.machine import Machine
 from lvs_nat.cli.options import paths, seconds
+from lvs_nat.core.counts import number
 from lvs_nat.system.control import ask
 
 # Between two looks at the connections that are waited for.
@@ -96,7 +97,7 @@ def _wait(
     said = None
     while left := _active(found):
         if left != said:
-            machine.warn(f"{left} connection{'s' * (left != 1)} left")
+            machine.warn(f"{number(left, 'connection')} left")
             said = left
         if deadline is not None and time.monotonic() >= deadline:
             return found, False
@@ -114,8 +115,5 @@ def _active(found: dict[str, Any]) -> int:
 def _line(row: dict[str, Any]) -> str:
     kernel = row["kernel_weight"]
     now = "out of the table" if kernel is None else f"weight {kernel} in the table"
-    count = row["active_connections"]
-    return (
-        f"{row['address']} under {row['service']}: weight {row['weight']}, {now}, "
-        f"{count} connection{'s' * (count != 1)}"
-    )
+    connections = number(row["active_connections"], "connection")
+    return f"{row['address']} under {row['service']}: weight {row['weight']}, {now}, {connections}"

@@ -86,7 +86,7 @@ def command() -> NoReturn:
     once more takes longer than many a command, the more so where a director shares it.
     """
     _streams()
-    # Who started us may ignore it, which is inherited: nobody could wait for a child of his own.
+    # We may have been started with it ignored, which is inherited: no child could be waited for.
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     code = main()
     for stream in filter(None, (sys.stdout, sys.stderr)):

@@ -12,6 +12,7 @@ from lvs_nat.core import rules
 from lvs_nat.core.spelling import spell
 from lvs_nat.daemon.naming import known
 from lvs_nat.daemon.saved import read_rules
+from lvs_nat.model import Ruleset
 from lvs_nat.system import files
 from lvs_nat.system.names import Names
 
@@ -32,6 +33,6 @@ def run(args: argparse.Namespace, machine: Machine) -> int:
     parsed = rules.parse(text, path, Names(known=known(paths(args).addresses)))
     for warning in parsed.warnings:
         machine.warn(f"warning: {warning}")
-    if parsed.ruleset != type(parsed.ruleset)():
+    if parsed.ruleset != Ruleset():
         machine.say(spell(parsed.ruleset))
     return 0

@@ -10,12 +10,9 @@ from lvs_nat.core.configfile import Place, Reading
 from lvs_nat.core.phrasing import SETTINGS, USES, Wrong, questions
 from lvs_nat.core.questions import short
 from lvs_nat.core.settings import CHECK, TIMING
-from lvs_nat.core.setup import Check, OnUnknown, Way
+from lvs_nat.core.setup import REQUEST, Check, OnUnknown, Way
 from lvs_nat.core.targets import STREAMS
 from lvs_nat.core.values import near
-
-# What a request may take, in seconds, where no time-out is given: a server has work with it.
-REQUEST = 3.0
 
 
 class Value(NamedTuple):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import NamedTuple, TypeVar
 
 from lvs_nat.core.health import SERVING, Health, State, joined
-from lvs_nat.core.leaving import Departure, leave
+from lvs_nat.core.leaving import Departure, SilentSince, leave, unseen
 from lvs_nat.core.pool import Choice, Stand, Wish, choose, serves, share
 from lvs_nat.core.setup import OnStart, Setup, Target
 from lvs_nat.core.targets import Asker, Here, asked_alike
@@ -34,11 +34,11 @@ class Cluster:
     """The services to offer, the health of their servers, the departures of failed ones.
 
     rules is what is running: the saved rules with the edits adopted since.  members names
-    the targets of each row, none where nothing checks it; beside those that are asked of the
-    same rows as the question for a client's way back.  sorries are the targets of the sorry
-    servers, wishes what the operator wants.  ramps says since when a server is coming back
-    slowly, lost which services have too few servers, suspected since when the director takes
-    its own link for the one that is broken; these are monotonic seconds.
+    the targets of each row, none where nothing checks it, sorries those of the sorry servers.
+    beside gives, for each question for a client's way back, the other targets of its rows.  here
+    is what this machine is, wishes what the operator wants.  ramps says since when a server is
+    coming back slowly, lost which services have too few servers, suspected since when the
+    director takes its own link for the one that is broken; these are monotonic seconds.
     """
 
     rules: Ruleset
@@ -70,18 +70,17 @@ class Cluster:
             for asker in (askers[name],)
             for endpoint in service.destinations
         }
-        trusted = Health(State.UP) if setup.on_start is OnStart.TRUST else Health()
+        fresh = Health(State.UP) if setup.on_start is OnStart.TRUST else Health()
         sorries = {
             Row(name, endpoint): askers[name].targets(Destination(endpoint))
             for name, service in rules.services.items()
             for endpoint in setup.service(name).sorry
             if endpoint not in service.destinations
         }
-        every = chain(members.values(), sorries.values())
-        asked = dict.fromkeys(who for all_ in every for who in all_)
-        known = {who: healths.get(who, trusted) for who in asked}
+        every = (*members.values(), *sorries.values())
+        known = {who: healths.get(who, fresh) for who in chain.from_iterable(every)}
         beside: dict[Target, tuple[Target, ...]] = {}
-        for all_ in chain(members.values(), sorries.values()):
+        for all_ in every:
             others = tuple(who for who in all_ if not who.path)
             for who in all_[len(others) :]:
                 beside[who] = (*beside.get(who, ()), *others)
@@ -157,9 +156,9 @@ class Cluster:
 
     def watched(
         self,
-        counters: Mapping[tuple[ServiceName, Endpoint], Counters],
+        counters: Traffic,
         now: float,
-        silent_since: Callable[[Endpoint], float | None] = lambda _: None,
+        silent_since: SilentSince = unseen,
     ) -> Cluster:
         """Return the cluster after a look at what leaving servers still send.
 
@@ -172,7 +171,7 @@ class Cluster:
         silent = Counters()
         serving = {who.endpoint for who, it in self.healths.items() if it.serving}
         if serving and all(silent_since(it) is not None for it in serving):
-            silent_since = _nobody
+            silent_since = unseen
         departures = {
             key: leave(
                 departure,
@@ -278,10 +277,6 @@ class Cluster:
     def judging(self) -> bool:
         """Whether some server has had no verdict at all yet."""
         return any(health.last is None for health in self.healths.values())
-
-
-def _nobody(_: Endpoint) -> None:
-    """Say of nobody since when he is silent."""
 
 
 def _all_well(healths: Iterable[Health]) -> bool:

@@ -128,7 +128,7 @@ def perform(ruleset: Ruleset, operations: Sequence[Operation]) -> Ruleset:
             destination = operation.destination
             rows.get(operation.name, {})[destination.endpoint] = destination
         elif isinstance(operation, SetTimeouts):
-            timeouts = _merged(timeouts, operation.timeouts)
+            timeouts = operation.timeouts.over(timeouts or Timeouts())
         elif isinstance(operation, StartDaemon):
             daemons[operation.daemon.role] = operation.daemon
         elif isinstance(operation, StopDaemon):
@@ -143,13 +143,6 @@ def perform(ruleset: Ruleset, operations: Sequence[Operation]) -> Ruleset:
             rows.get(operation.name, {}).pop(operation.endpoint, None)
     services = {name: replace(head, destinations=rows[name]) for name, head in heads.items()}
     return Ruleset(services, timeouts, daemons)
-
-
-def _merged(present: Timeouts | None, wanted: Timeouts) -> Timeouts:
-    present = present or Timeouts()
-    return Timeouts(
-        wanted.tcp or present.tcp, wanted.tcp_fin or present.tcp_fin, wanted.udp or present.udp
-    )
 
 
 def united(running: Ruleset, others: Ruleset) -> Ruleset:

@@ -6,11 +6,13 @@ connection if the alarm was false), removed when nothing more comes out of it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Union
 
 from lvs_nat.core.health import Health, Outcome
 from lvs_nat.core.setup import OnFailure, ServiceSetup
-from lvs_nat.model import Listener, ServiceName, Transport
+from lvs_nat.model import Endpoint, Listener, ServiceName, Transport
 
 # The kernel publishes counters every 2 s (net/netfilter/ipvs/ip_vs_est.c): whoever has been
 # seen sending must be seen silent for longer than that.
@@ -20,6 +22,14 @@ QUIET = 2.5
 SILENCE = 0.2
 # A failed server that goes on sending packets is believed to be finishing work this long.
 PATIENCE = 30.0
+
+
+# Since when a server has owed an answer and sent nothing whatever, None where it owes none.
+SilentSince = Callable[[Endpoint], Union[float, None]]
+
+
+def unseen(_: Endpoint) -> None:
+    """Tell of no server that it is silent: nobody sees its packets."""
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from ipaddress import AddressValueError, IPv4Address, IPv4Network, IPv6Address
 from typing import Protocol
 
-from lvs_nat.model import Address, Endpoint, Transport
+from lvs_nat.model import WHOLE_NETMASK, WHOLE_PREFIX, Address, Endpoint, Transport
 
 Say = Callable[[str], None]
 
@@ -170,8 +170,8 @@ def ipv4(text: str, say: Say) -> IPv4Address:
 def netmask(text: str, version: int, say: Say) -> IPv4Address | int | None:
     """Read what -M says; None where it takes the whole address."""
     if version == 6:
-        prefix = number(text, 1, 128, "the IPv6 netmask")
-        return None if prefix == 128 else prefix
+        prefix = number(text, 1, WHOLE_PREFIX, "the IPv6 netmask")
+        return None if prefix == WHOLE_PREFIX else prefix
     if _numeric(text) and "." in text:
         mask = ipv4(text, say)
     elif re.fullmatch(r"/?[0-9]{1,2}", text, re.ASCII) and int(text.strip("/")) <= 32:
@@ -182,7 +182,7 @@ def netmask(text: str, version: int, say: Say) -> IPv4Address | int | None:
         mask = ipv4(text, say)
     else:
         raise ValueError(f"the netmask {shown(text)} is not a mask: write one as 255.255.255.0")
-    return None if int(mask) == 0xFFFFFFFF else mask
+    return None if mask == WHOLE_NETMASK else mask
 
 
 def _aton(words: list[str]) -> IPv4Address | None:

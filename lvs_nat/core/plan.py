@@ -127,9 +127,10 @@ def subject(operation: Operation) -> str:
 def carried_out(
     operations: Sequence[Operation], refused: Sequence[Operation]
 ) -> tuple[Operation, ...]:
-    """Return those of *operations* that were done, the very *refused* ones being left out.
+    """Return those of *operations* that were done: without the very objects in *refused*.
 
-    Nothing can be done to a service that could not be added, though nobody need be told.
+    Nor was anything done to a service that could not be added; the kernel's other refusals
+    for it are not among *refused*.
     """
     if not refused:
         return tuple(operations)

@@ -13,7 +13,7 @@ EDITS = 3
 
 
 class Edit(NamedTuple):
-    """What somebody did: to which part of the table, spelled as he would type it."""
+    """What somebody did: to which part of the table, spelled as it would be typed."""
 
     subject: str
     command: str
@@ -21,7 +21,7 @@ class Edit(NamedTuple):
 
 @dataclass(frozen=True)
 class Quarrel:
-    """Somebody changes one part of the table again and again; latest is the last he did."""
+    """Somebody changes one part of the table again and again; latest is the last command."""
 
     subject: str
     times: int

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import ClassVar, NamedTuple, Union
+from typing import ClassVar, NamedTuple, Union, get_args
 
 
 class CheckKind(Enum):
@@ -276,10 +276,7 @@ Question = Union[
     Nothing, Tcp, Connect, Syn, Idle, Tls, Http, Grpc, Dns, Udp, Radius, Ping, Expect, Agent,
     Script, File, Bfd,
 ]  # fmt: skip
-QUESTIONS: tuple[type[Question], ...] = (
-    Nothing, Tcp, Connect, Syn, Idle, Tls, Http, Grpc, Dns, Udp, Radius, Ping, Expect, Agent,
-    Script, File, Bfd,
-)  # fmt: skip
+QUESTIONS: tuple[type[Question], ...] = get_args(Question)
 # What these find out takes no more than a round trip or two; others have a server's work in it.
 SHORT = frozenset({CheckKind.TCP, CheckKind.CONNECT, CheckKind.SYN, CheckKind.IDLE, CheckKind.PING})
 

@@ -13,7 +13,7 @@ from lvs_nat.core.questions import Expect, Http, Script
 from lvs_nat.core.setup import Target
 from lvs_nat.core.warmth import Warmth
 from lvs_nat.core.wishes import Wanted
-from lvs_nat.model import Counters, Listener, Ruleset, Service, ServiceName
+from lvs_nat.model import Counters, Endpoint, Listener, Ruleset, Service, ServiceName
 
 # What the kernel has counted for a destination that it does not hold.
 UNCOUNTED = Counters()
@@ -73,15 +73,27 @@ def report(
     return {
         "counts": counts._asdict(),
         "services": [
-            {
-                **_name(name),
-                "scheduler": service.scheduler,
-                "persistence": service.persistence,
-                "available": cluster.choice(name, now).quorate,
-                "servers": _servers(cluster, service, actual, counters, pulse, now),
-            }
-            for name, service in cluster.rules.services.items()
+            _service(cluster, service, actual, counters, pulse, now)
+            for service in cluster.rules.services.values()
         ],
+    }
+
+
+def _service(
+    cluster: Cluster,
+    service: Service,
+    actual: Ruleset,
+    counters: Traffic,
+    pulse: Pulse,
+    now: float,
+) -> dict[str, Any]:
+    choice = cluster.choice(service.name, now)
+    return {
+        **_name(service.name),
+        "scheduler": service.scheduler,
+        "persistence": service.persistence,
+        "available": choice.quorate,
+        "servers": _servers(cluster, service, choice.remarks, actual, counters, pulse, now),
     }
 
 
@@ -94,6 +106,7 @@ def _name(name: ServiceName) -> dict[str, Any]:
 def _servers(
     cluster: Cluster,
     service: Service,
+    remarks: Mapping[Endpoint, str],
     actual: Ruleset,
     counters: Traffic,
     pulse: Pulse,
@@ -101,7 +114,6 @@ def _servers(
 ) -> list[dict[str, Any]]:
     present = actual.services.get(service.name)
     rows = present.destinations if present else {}
-    remarks = cluster.choice(service.name, now).remarks
     rules = list(service.destinations.values())
     sorry = cluster.standing_in(service.name)
     servers = []

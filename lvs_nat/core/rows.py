@@ -37,7 +37,6 @@ SCHEDULERS = frozenset(
     {"rr", "wrr", "lc", "wlc", "lblc", "lblcr", "dh", "sh", "sed", "nq", "fo", "ovf", "mh", "twos"}
 )
 ENGINES = ("sip",)
-DEFAULT_SCHEDULER = "wlc"
 # ipvsadm.c: MAX_TIMEOUT is 31 days; -p alone is IPVS_SVC_PERSISTENT_TIMEOUT.
 TIMEOUT_MAX = 31 * 24 * 60 * 60
 DEFAULT_PERSISTENCE = 360
@@ -94,7 +93,7 @@ def _mark(text: str, say: Say) -> int:
 def service(line: Line, name: ServiceName, say: Say) -> Service:
     """Read the service of an -A or -E rule, without destinations."""
     options = line.options
-    scheduler = _one_of(options.get("-s", DEFAULT_SCHEDULER), SCHEDULERS, "scheduler")
+    scheduler = _one_of(options.get("-s", Service.scheduler), SCHEDULERS, "scheduler")
     persistence = 0
     if "-p" in options:
         value = options["-p"] or str(DEFAULT_PERSISTENCE)
@@ -175,7 +174,7 @@ def destination(line: Line, name: ServiceName, places: Places, say: Say) -> Dest
     if isinstance(name, Listener) and forwarding is not Forwarding.MASQUERADE:
         endpoint = _at_service_port(endpoint, name.endpoint.port, say)
     upper, lower = _thresholds(line) if "-x" in options or "-y" in options else (0, 0)
-    weight = options.get("-w", "1")
+    weight = options.get("-w", str(Destination.weight))
     return Destination(
         endpoint,
         number(weight, 0, WEIGHT_MAX, "the weight"),
@@ -281,7 +280,7 @@ def sync_role(line: Line) -> SyncRole:
 def sync_daemon(line: Line) -> SyncDaemon:
     """Read --start-daemon."""
     options = line.options
-    interface = options.get("--mcast-interface", "eth0")
+    interface = options.get("--mcast-interface", SyncDaemon.interface)
     if not 0 < len(interface) <= INTERFACE_MAX or "/" in interface or interface in (".", ".."):
         raise ValueError(f"{shown(interface)} cannot be an interface: write one as ip link has it")
 

@@ -278,13 +278,11 @@ class _Reading:
             )
 
     def set_timeouts(self, line: Line) -> None:
-        now, old = rows.timeouts(line), self._timeouts or Timeouts()
-        if now == Timeouts():
+        timeouts = rows.timeouts(line)
+        if timeouts == Timeouts():
             self.say("--set 0 0 0 changes nothing: write seconds where a 0 stands, or remove it")
             return
-        self._timeouts = Timeouts(
-            now.tcp or old.tcp, now.tcp_fin or old.tcp_fin, now.udp or old.udp
-        )
+        self._timeouts = timeouts.over(self._timeouts or Timeouts())
 
     def start_daemon(self, line: Line) -> None:
         daemon = rows.sync_daemon(line)

@@ -122,7 +122,6 @@ SPEC = (
     *CHECK_KEYS,
 )
 WORDS: Mapping[str, type[Enum]] = {
-    "on_unknown": OnUnknown,
     "on_failure": OnFailure,
     "when_empty": WhenEmpty,
     "on_start": OnStart,

@@ -107,15 +107,20 @@ class Way:
     interface: str = ""
 
 
+# The time-out of a check that asks for more than a round trip or two, in seconds: a server has
+# work with that.
+REQUEST = 3.0
+
+
 @dataclass(frozen=True)
 class Check:
     """One way of asking a real server whether it is well.  Times are in seconds.
 
     interval is the time between two probes of a server that is settled (down_interval of one
     that is settled as down, 0 for the same), fast the time between two while failures or
-    successes are being counted; timeout is the deadline of a whole probe.  fall failures in
-    a row take a server out, rise successes bring it back.  port 0 and address None are the
-    real server's own.
+    successes are being counted; timeout is the deadline of a whole probe (REQUEST is what
+    lvs-nat.conf gives a request).  fall failures in a row take a server out, rise successes
+    bring it back.  port 0 and address None are the real server's own.
     """
 
     question: Question = HALF_OPEN

@@ -64,11 +64,6 @@ def spell(ruleset: Ruleset) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
-def spell_service(service: Service) -> str:
-    """Return the -A line of a service with the -a lines of its destinations."""
-    return "".join(f"{line}\n" for line in _lines(service))
-
-
 def spell_name(name: ServiceName) -> str:
     """Return -t 172.25.0.10:80 and the like: what names the service in a rule."""
     if isinstance(name, Mark):

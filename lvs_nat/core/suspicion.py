@@ -71,7 +71,7 @@ def in_turn(found: Sequence[Endpoint], turn: int, most: int) -> Sequence[Endpoin
 
 
 def awaited(cluster: Cluster) -> Iterator[Endpoint]:
-    """Give the failed servers that are removed as soon as nothing more comes out of them."""
+    """Yield the failed servers that are removed as soon as nothing more comes out of them."""
     if cluster.suspected is not None:
         return
     for key, departure in cluster.departures.items():
@@ -81,7 +81,7 @@ def awaited(cluster: Cluster) -> Iterator[Endpoint]:
 
 
 def suspects(before: Flows, now: Flows) -> Iterator[Row]:
-    """Give the destinations that got clients between two looks, and none more that stayed.
+    """Yield the destinations that got clients between two looks, and none more that stayed.
 
     A service that was edited between the looks tells nothing.
     """

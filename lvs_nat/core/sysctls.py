@@ -101,6 +101,32 @@ def returning(
     return found
 
 
+def restored(
+    record: Mapping[str, Trace], present: Mapping[str, str]
+) -> tuple[dict[str, str], list[str]]:
+    """Return what each setting is to be again, and a sentence for each that somebody has set.
+
+    The two of forwarding come first: writing them changes others.
+    """
+    found, lines = {}, []
+    for name in sorted(present, key=lambda name: name not in (FORWARD, FORWARD6)):
+        value, trace = present[name], record[name]
+        found[name] = trace.before if trace.ours(value) else value
+        if value != trace.before and not trace.ours(value):
+            what = f"somebody set it, where we had set {trace.left}"
+            lines.append(f"{spell(name)} is left at {value}: {what}")
+    return found, lines
+
+
+def staying(record: Mapping[str, Trace], present: Mapping[str, str]) -> list[str]:
+    """Return a sentence for each of our settings that stays with a table that is kept."""
+    return [
+        f"{spell(name)} stays at {value} for the table that is kept; it was {record[name].before}"
+        for name, value in present.items()
+        if value != record[name].before and record[name].ours(value)
+    ]
+
+
 def _first(name: str, value: str, record: Mapping[str, Trace]) -> Trace:
     # An interface that appeared after us took its value from a default that we had changed.
     parts = name.split("/")

@@ -130,13 +130,6 @@ class Asker:
         return _from(tried, self._name.endpoint.address)
 
 
-def targets(
-    setup: Setup, name: ServiceName, destination: Destination, here: Here
-) -> tuple[Target, ...]:
-    """Return whom to ask about one row."""
-    return Asker(setup, name, here).targets(destination)
-
-
 def _where(endpoint: Endpoint, asked: Prepared) -> Endpoint:
     if not asked.port and asked.address is None:
         return endpoint

@@ -107,14 +107,17 @@ def pack_verdicts(generation: int, told: Iterable[Told]) -> Iterator[tuple[bytes
 
 
 def pack_load(load: Load) -> bytes:
+    """Return the record of *load*."""
     return _LOAD.pack(b"B", *load)
 
 
 def pack_trouble(words: str) -> bytes:
+    """Return the record of a fault, with as many of *words* as it can hold."""
     return b"T" + _bounded(words)
 
 
 def pack_lost(words: str) -> bytes:
+    """Return the record of a prober's end, with as many of *words* as it can hold."""
     return b"L" + _bounded(words)
 
 

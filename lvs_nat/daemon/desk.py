@@ -34,10 +34,12 @@ class Later:
         return self._hear is not None
 
     def to(self, hear: Callable[[Answer], None]) -> None:
+        """Call *hear* with the answer, now if it is known."""
         self._hear = hear
         self._tell()
 
     def give(self, answer: Answer) -> None:
+        """Make the answer known to whoever waits, or will."""
         self._given = answer
         self._tell()
 
@@ -49,7 +51,7 @@ class Later:
 Verb = Callable[[dict[str, Any]], Union[Answer, Later]]
 Told = Callable[[dict[str, Any]], Answer]
 
-# The commands that other verbs are part of, for who is told that he may not.
+# Verbs that no operator types, and the command that sends them, which a refusal is to name.
 COMMANDS: Mapping[str, str] = {
     "weigh": "weight",
     "connections": "drain",
@@ -64,7 +66,7 @@ PATIENCE = 5.0
 # their users.
 STRANGERS = 16
 EACH = 4
-# For so many times what their answer took to make they are told the same.
+# Strangers are told the same answer again for this many times as long as it took to make.
 SHARE = 20
 
 
@@ -95,7 +97,7 @@ class Desk:
         self._trusted = {0, os.geteuid()} if trusted is None else trusted
         self._clients: dict[int, Conversation] = {}
         self._waiting: set[int] = set()  # for an answer that is not known yet
-        self._told: dict[str, tuple[bytes, float]] = {}  # strangers, and until when again
+        self._told: dict[str, tuple[bytes, float]] = {}  # to strangers, and until when
         self.resume()
 
     def close(self) -> None:
@@ -196,7 +198,7 @@ class Desk:
         return self._privileged[verb](request)
 
     def _seldom(self, verb: str) -> bytes:
-        """Return what strangers are told: an answer that takes long is told them again for a while.
+        """Return what strangers are told; an answer that took long to make is kept for a while.
 
         However many ask, the director has most of its time for what it is there for.
         """

@@ -13,6 +13,7 @@ from lvs_nat.core.cluster import Cluster
 from lvs_nat.core.drift import adopt, configured, edits, foreign, lost, perform, reweighed
 from lvs_nat.core.health import Verdict
 from lvs_nat.core.judging import judged
+from lvs_nat.core.leaving import SilentSince, unseen
 from lvs_nat.core.plan import (
     AddService,
     DelDestination,
@@ -86,7 +87,7 @@ class Director:
         cluster: Cluster,
         table: IpvsTable,
         clock: Callable[[], float] = time.monotonic,
-        silent_since: Callable[[Endpoint], float | None] = lambda _: None,
+        silent_since: SilentSince = unseen,
     ) -> None:
         self.cluster = cluster
         self.meant = cluster.rules
@@ -280,10 +281,10 @@ class Director:
         """Take in, or only tell, what somebody else did to the table since the last look."""
         if self._expected is None:
             return
-        policy, own = self.cluster.setup.drift, self.cluster.setup.own
         setup, rules = self.cluster.setup, self.cluster.rules
+        policy = setup.drift
         expected = configured(self._expected, setup)
-        done = edits(rules, expected, configured(self.actual, setup), own)
+        done = edits(rules, expected, configured(self.actual, setup), setup.own)
         if not done:
             return
         self._heed([Edit(subject(it), spell_operation(it)) for it in done], WORDS[policy], now)
@@ -295,10 +296,10 @@ class Director:
         if policy is Drift.ADOPT:
             self.meant = rules
 
-    def _heed(self, edits: Sequence[Edit], what_becomes: str, now: float) -> None:
+    def _heed(self, done: Sequence[Edit], what_becomes: str, now: float) -> None:
         """Tell what somebody did; where it is a program that never tires, now and then only."""
-        self.quarrels = self.quarrels.after(edits, now)
-        told = [it.command for it in edits if not self._damped(it.subject)]
+        self.quarrels = self.quarrels.after(done, now)
+        told = [it.command for it in done if not self._damped(it.subject)]
         for command in told[:LINES]:
             log.warning("somebody ran ipvsadm %s (%s)", command, what_becomes)
         if len(told) > LINES:

@@ -1,4 +1,4 @@
-"""Garbage is looked for when that finds some."""
+"""Python's search for garbage is put off while what is made is there to stay."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from contextlib import contextmanager
 
 @contextmanager
 def undisturbed() -> Iterator[None]:
-    """Look for no garbage meanwhile.
+    """Look for no garbage in the block of `with`.
 
-    What is made of thousands of rows either stays or goes by itself: to look through all that
-    lasts once for every 700 of them finds nothing, and takes longer than the work.
+    What is made of thousands of rows either stays or is freed by its count of references: to
+    walk all objects once for every 700 new ones finds nothing, and takes longer than the work.
     """
     was = gc.isenabled()
     gc.disable()

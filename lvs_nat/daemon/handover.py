@@ -38,11 +38,13 @@ def told(text: str) -> tuple[Part, dict[str, Any]]:
 
 
 def spell_paths(paths: Paths) -> dict[str, Any]:
+    """Return *paths* as JSON can hold them."""
     places = paths._asdict().items()
     return {name: it if isinstance(it, bool) else str(it) for name, it in places}
 
 
 def parse_paths(words: Mapping[str, Any]) -> Paths:
+    """Return the paths that `spell_paths` made *words* of."""
     found: dict[str, Any] = {
         name: it if isinstance(it, bool) else Path(it) for name, it in words.items()
     }

@@ -54,8 +54,8 @@ class Loading:
     def on_disk(self) -> tuple[Ruleset, list[str]]:
         """Return what the rule file means now, and what is to be said of that.
 
-        Raises ConfigError if it is bad.  It may have come to belong to somebody whose files root
-        without his capabilities cannot read; then it is what it was.
+        Raises ConfigError if it is bad.  It may have got an owner whose files root cannot read
+        without capabilities; then what it held when it was last read is returned.
         """
         notify.longer(2 * BUDGET)  # names are looked up
         path = self._paths.rules

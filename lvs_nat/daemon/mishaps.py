@@ -8,6 +8,17 @@ from collections.abc import Callable
 from lvs_nat.checks.kind import Answer, unasked
 from lvs_nat.core.health import Outcome
 
+
+def described(error: Exception) -> str:
+    """Return what went wrong, and in which line of ours."""
+    where = _place(error)
+    return f"{type(error).__name__} in {where.name}, line {where.lineno}: {error}"
+
+
+def _place(error: Exception) -> traceback.FrameSummary:
+    return traceback.extract_tb(error.__traceback__)[-1]
+
+
 # Takes words, and says whether they could be told now.
 Tell = Callable[[str], bool]
 
@@ -31,8 +42,7 @@ class Mishaps:
         """
         if isinstance(error, OSError):
             return unasked(error.errno or 0)
-        where = traceback.extract_tb(error.__traceback__)[-1]
-        words = f"{type(error).__name__} in {where.name}, line {where.lineno}: {error}"
+        where, words = _place(error), described(error)
         place = (where.filename, where.lineno or 0)
         if place not in self._told and self._tell(f"a check failed, please report it: {words}"):
             self._told.add(place)

@@ -155,12 +155,12 @@ def _parse(text: str) -> dict[str, Known]:
         data: Any = json.loads(text)
         if data["format"] != 1:
             raise ValueError(f"it has format {data['format']!r}")
-        return {host: _known(host, *it) for host, it in data["names"].items()}
+        return {host: _entry(host, *it) for host, it in data["names"].items()}
     except (KeyError, TypeError, AttributeError, OverflowError, OSError, RecursionError) as error:
         raise ValueError(f"not a file of addresses: {error}") from error
 
 
-def _known(host: str, address: Any, found: Any, old: Any) -> Known:
+def _entry(host: str, address: Any, found: Any, old: Any) -> Known:
     moment = float(found)
     time.localtime(moment)  # raises what it cannot show
     if not (host.isascii() and host.isprintable()):

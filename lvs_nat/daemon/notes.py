@@ -198,7 +198,7 @@ class Notes:
 
     def hand_over(self, director: Director, saved: Saved, began: float) -> None:
         """Write down all of it, for a successor at once; raise OSError where that cannot be."""
-        self._written = None  # whoever goes on here after all has to write it down himself
+        self._written = None  # if we go on here after all, it has to be written down anew
         self._put(director, saved, began, clean=False)
 
     def forget(self) -> None:

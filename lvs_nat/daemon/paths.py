@@ -7,8 +7,10 @@ from typing import NamedTuple
 
 
 class Paths(NamedTuple):
-    """Where everything lies.  config_given says that the operator named the file
-    himself; subsys is the init script's lock."""
+    """Where everything lies.
+
+    config_given says that the operator has named the file; subsys is the init script's lock.
+    """
 
     rules: Path
     config: Path = Path("/etc/lvs-nat/lvs-nat.conf")

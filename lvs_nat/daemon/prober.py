@@ -8,7 +8,6 @@ import resource
 import select
 import socket
 import time
-import traceback
 from collections.abc import Sequence
 from contextlib import suppress
 
@@ -16,7 +15,7 @@ from lvs_nat.checks.kind import NOTHING_LENT, Lent
 from lvs_nat.core import orders, wire
 from lvs_nat.core.setup import Target
 from lvs_nat.daemon.engine import Engine
-from lvs_nat.daemon.mishaps import Mishaps
+from lvs_nat.daemon.mishaps import Mishaps, described
 from lvs_nat.daemon.probe import Probe
 
 # The spawner hears from a prober that is well this often (seconds).
@@ -45,9 +44,7 @@ def run(line: socket.socket, beat: int, lent: Lent = NOTHING_LENT) -> None:
     except (ConnectionError, EOFError):
         return
     except Exception as error:
-        where = traceback.extract_tb(error.__traceback__)[-1]
-        words = f"{type(error).__name__} in {where.name}, line {where.lineno}: {error}"
-        prober.say(wire.pack_trouble(words))
+        prober.say(wire.pack_trouble(described(error)))
         raise
 
 

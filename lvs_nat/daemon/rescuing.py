@@ -25,9 +25,9 @@ NOBODY: frozenset[Endpoint] = frozenset()
 
 
 def prepared(setup: Setup, record: Path) -> Rescue | None:
-    """Make the rules, where a service wants rescue, with the privileges of a start.
+    """Make the rules, with the privileges of a start, if a service wants rescue.
 
-    Those that a director left which crashed are removed else.
+    Otherwise those are removed that a crashed director has left.
     """
     rescue = Rescue(record)
     try:
@@ -42,7 +42,7 @@ def prepared(setup: Setup, record: Path) -> Rescue | None:
 
 
 def adopted(record: Path) -> Rescue | None:
-    """Return the rules that an image of this process before has made, if it has."""
+    """Return the rules that the image of this process before us has made, if it has made any."""
     rescue = Rescue(record)
     try:
         return rescue if rescue.adopt() else None
@@ -63,7 +63,7 @@ def wanted(setup: Setup) -> bool:
 
 
 class Rescuing:
-    """Has those rescued of whom the table says so, beside the director's loop."""
+    """Keeps rescue switched on for the servers that the table allows it for, beside the loop."""
 
     def __init__(
         self,
@@ -81,7 +81,7 @@ class Rescuing:
         self._said = ""
 
     def follow(self) -> None:
-        """Switch rescue on for those and off for those that the table has changed for."""
+        """Switch rescue on and off as the table has changed."""
         cluster, services = self._director.cluster, self._director.actual.services
         seen = [cluster.members, cluster.setup, cluster.departures, *services.values()]
         if len(seen) == len(self._seen) and all(map(is_, seen, self._seen)):

@@ -10,10 +10,11 @@ from typing import Any
 
 from lvs_nat.core.cluster import Cluster
 from lvs_nat.core.drift import changes, united
+from lvs_nat.core.leaving import unseen
 from lvs_nat.core.memory import Memory
 from lvs_nat.core.targets import Here
 from lvs_nat.daemon.desk import ADMINS, Desk
-from lvs_nat.daemon.director import Director
+from lvs_nat.daemon.director import SECOND_LOOK, Director
 from lvs_nat.daemon.ending import clear, give_back
 from lvs_nat.daemon.garbage import undisturbed
 from lvs_nat.daemon.hearing import Hearing
@@ -28,7 +29,7 @@ from lvs_nat.daemon.rescuing import Rescuing
 from lvs_nat.daemon.saved import Saved
 from lvs_nat.daemon.succession import Seat, Succession
 from lvs_nat.daemon.telling import Telling
-from lvs_nat.daemon.watching import EAGER, Watching, never
+from lvs_nat.daemon.watching import EAGER, Watching
 from lvs_nat.daemon.wishing import Wishing
 from lvs_nat.errors import KernelError, LvsNatError
 from lvs_nat.system import notify, privileges
@@ -47,7 +48,8 @@ log = logging.getLogger(__name__)
 LOOK = 0.3
 GLANCE = 0.1
 SHARE = 100
-SECOND_LOOK = 0.21
+# A table that was found empty is looked at again just past that moment.
+LOOK_AGAIN = SECOND_LOOK + 0.01
 # What the kernel has refused is tried again this soon, however long reading takes.
 RETRY = 1.0
 # The first round of probes may last one time-out, and this much for the way there and back.
@@ -96,10 +98,11 @@ class Service:
             Sysctls(record=paths.sysctls), lambda: self._director.cluster, self._moved
         )
         self._watcher = watcher
-        silent_since = watcher.silent_since if watcher else never
+        silent_since = watcher.silent_since if watcher else unseen
         # Clients may be served by what another director has left: a refusal keeps that up.
         self._succeeds = paths.sysctls.exists()
         found = self._notes.read()
+        self._began = found.began if found and seat.listening is not None else self._clock()
         self._director = Director(self._first_cluster(found), kernel, self._clock, silent_since)
         self._notes.brief(self._director, found, self._loading.saved)
         self._watching = Watching(watcher, self._loop, self._director, link)
@@ -148,10 +151,9 @@ class Service:
     # Starting
 
     def _first_cluster(self, found: Memory | None) -> Cluster:
-        """Go on from what the last director knew, and from what the kernel holds."""
+        """Return what to believe first: what the last director knew, and what the kernel holds."""
         now, rows = self._clock(), self._before.services
         at_once = self._seat.listening is not None
-        self._began = found.began if found and at_once else now
         here = self._host.here()
         return self._notes.cluster(found, self._loading.saved, rows, now, here, at_once=at_once)
 
@@ -215,7 +217,7 @@ class Service:
         if self._director.refusals:
             pause = min(pause, RETRY)
         if self._director.suspects_loss:
-            pause = SECOND_LOOK
+            pause = LOOK_AGAIN
         self._loop.after("look", pause, self._look)
         self._loop.after("glance", GLANCE, self._glance)
         self._wishing.keep()

@@ -57,8 +57,8 @@ class Telling:
 
     def listing(self) -> str:
         """Return the kernel's table as `ipvsadm -Ln` shows it."""
-        director = self._director
-        return listing(director.actual.services, director.counters, *vars(self._info).values())
+        director, info = self._director, self._info
+        return listing(director.actual.services, director.counters, info.version, info.size)
 
     def report(self, _: dict[str, Any]) -> dict[str, Any]:
         """Return all that is known, for `lvs-nat status`."""
@@ -73,7 +73,7 @@ class Telling:
             "uptime": round(now - self._began, 1),
             "rules": str(self._paths.rules),
             "unsaved": list(map(spell_operation, changes(saved.rules, director.meant))),
-            "problems": list(map(str, self._loading.saved.problems)),
+            "problems": list(map(str, saved.problems)),
             "names": self._naming.remarks,
             "refusals": list(director.refusals),
             "quarrels": list(map(str, director.quarrels.after((), now).all)),

@@ -16,7 +16,7 @@ from lvs_nat.system.watcher import Watcher
 
 log = logging.getLogger(__name__)
 
-# Of a server that does not serve nothing more is heard for so long, in seconds, or until it does.
+# A server that does not serve is not reported again for so many seconds, or until it serves.
 HUSH = 10.0
 # Between two looks at the connections, in seconds, while some come and no packets are seen.
 EAGER = 0.05
@@ -39,10 +39,6 @@ def opened(setup: Setup) -> Watcher | None:
     if watcher.lacking:
         log.warning("only refusals are seen of clients' packets: %s", watcher.lacking)
     return watcher
-
-
-def never(_: Endpoint) -> None:
-    """Say of nobody that he is silent, as one does who sees no packets."""
 
 
 class Watching:

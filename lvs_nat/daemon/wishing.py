@@ -1,8 +1,7 @@
-"""The operator's wishes are heard, guarded, kept over restarts and boots, and carried out."""
+"""The operator's wishes are heard, and kept in a file over restarts and boots."""
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from collections.abc import Callable
@@ -11,19 +10,20 @@ from pathlib import Path
 from typing import Any
 
 from lvs_nat.core.cluster import Cluster, Row
+from lvs_nat.core.guard import objection
 from lvs_nat.core.plan import SetDestination
 from lvs_nat.core.pool import Wish
 from lvs_nat.core.settings import service_name
-from lvs_nat.core.wishes import Wanted, Whom, Wishes
+from lvs_nat.core.wishes import Wanted, Whom, Wishes, parse, spell, without
 from lvs_nat.daemon.director import Director
 from lvs_nat.daemon.ledger import Ledger
 from lvs_nat.errors import ConfigError, LvsNatError
-from lvs_nat.model import WEIGHT_MAX, Endpoint, ServiceName
+from lvs_nat.model import WEIGHT_MAX, ServiceName
 from lvs_nat.system import files
 
 log = logging.getLogger(__name__)
 
-# A wish for longer is one without an end (seconds).
+# A wish for longer would be one without an end, and is refused (seconds).
 LONGEST = 10**9
 # A clock that is set by more would mislead the next boot (seconds).
 STEP = 1.0
@@ -58,7 +58,7 @@ class Wishing:
         """Take up the wishes that were kept; a file that cannot be used is said."""
         try:
             text, now = files.read_text(self._path), self._wall() - self._clock()
-            found, ahead = _parse(text, self._boot, now)
+            found, ahead = parse(text, self._boot, now)
         except ConfigError as error:
             if not isinstance(error.__cause__, FileNotFoundError):
                 log.error("the operator's wishes are lost: %s", error)
@@ -86,7 +86,7 @@ class Wishing:
         wishes, ahead = self._director.cluster.wishes, self._wall() - self._clock()
         if wishes == self._written and (not wishes or abs(ahead - self._ahead) < STEP):
             return
-        self._ledger.write(_spell(wishes, ahead, self._boot))
+        self._ledger.write(spell(wishes, ahead, self._boot))
         self._written, self._ahead = wishes, ahead
 
     def wish(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -100,7 +100,8 @@ class Wishing:
             raise LvsNatError(f"a wish is one of {', '.join(WISHES)}")
         cluster, now = self._director.cluster, self._clock()
         rows = _rows(cluster, request)
-        wishes = _without(cluster, rows, _service(request))
+        endpoints = {key.endpoint for key in rows}
+        wishes = without(cluster.wishes, endpoints, _service(request), cluster.members)
         if wish is not Wish.NOTHING:
             wanted = Wanted(
                 wish, _later(now, request, "cut_after"), _later(now, request, "ends_after")
@@ -192,25 +193,6 @@ def _whom(key: Row, request: dict[str, Any]) -> Whom:
     return Whom(None if request.get("service") is None else key.service, key.endpoint)
 
 
-def _without(cluster: Cluster, rows: list[Row], service: ServiceName | None) -> dict[Whom, Wanted]:
-    """Return the wishes without those about *rows*, all that servers have under *service*.
-
-    Under the other services a wish for all of them holds on.
-    """
-    meant = {key.endpoint for key in rows}
-    services = (None, service)
-    left = {
-        whom: it
-        for whom, it in cluster.wishes.items()
-        if whom.endpoint not in meant or (service and whom.service not in services)
-    }
-    for key in cluster.members if service else ():
-        for_all = cluster.wishes.get(Whom(None, key.endpoint))
-        if for_all and key.endpoint in meant and key.service != service:
-            left.setdefault(Whom(*key), for_all)
-    return left
-
-
 def _later(now: float, request: dict[str, Any], key: str) -> float | None:
     seconds = request.get(key)
     if seconds is None:
@@ -221,52 +203,5 @@ def _later(now: float, request: dict[str, Any], key: str) -> float | None:
 
 
 def _guard(before: Cluster, after: Cluster, now: float) -> None:
-    """Raise LvsNatError where an act would leave less than the panic guard allows."""
-    for name in before.rules.services:
-        least = before.setup.service(name).keep_at_least
-        was, is_ = before.share_serving(name, now), after.share_serving(name, now)
-        if least and is_ < was and is_ < least:
-            raise LvsNatError(
-                f"this would leave {is_:.0%} of the weight of {name}, less than keep_at_least = "
-                f"{least:.0%}; --force does it all the same"
-            )
-
-
-def _spell(wishes: Wishes, ahead: float, boot: str) -> str:
-    """Return *wishes* as text; *ahead* is what wall time is ahead of *boot*'s monotonic time."""
-    entries = [
-        {
-            "service": str(whom.service) if whom.service else None,
-            "server": str(whom.endpoint),
-            "wish": it.wish.value,
-            "cut": None if it.cut is None else it.cut + ahead,
-            "ends": None if it.ends is None else it.ends + ahead,
-        }
-        for whom, it in wishes.items()
-    ]
-    told = {"format": 1, "boot": boot, "ahead": ahead, "wishes": entries}
-    return json.dumps(told, indent=1) + "\n"
-
-
-def _parse(text: str, boot: str, ahead: float) -> tuple[Wishes, float | None]:
-    """Return the wishes in *text*, and what wall time was ahead when they were written.
-
-    That is None where they are not known to be of *boot*: then it is as *ahead* as it is now.
-    """
-    try:
-        data: Any = json.loads(text)
-        if data["format"] != 1:
-            raise ValueError(f"it has format {data['format']!r}")
-        was = float(data["ahead"]) if boot and data.get("boot") == boot else None
-        ahead = ahead if was is None else was
-        return dict(_wish(entry, ahead) for entry in data["wishes"]), was
-    except (KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
-        raise ValueError(f"not a file of wishes: {error}") from error
-
-
-def _wish(entry: Any, ahead: float) -> tuple[Whom, Wanted]:
-    service = None if entry["service"] is None else service_name(entry["service"])
-    cut, ends = (
-        None if entry[key] is None else float(entry[key]) - ahead for key in ("cut", "ends")
-    )
-    return Whom(service, Endpoint.parse(entry["server"])), Wanted(Wish(entry["wish"]), cut, ends)
+    if words := objection(before, after, now):
+        raise LvsNatError(words)

@@ -25,9 +25,8 @@ MEMORY = "512M"
 class Machine:
     """One booted machine; what it writes outlives its reboots, and is lost with it."""
 
-    def __init__(self, place: Path, process: subprocess.Popen[bytes], line: socket.socket) -> None:
+    def __init__(self, place: Path, line: socket.socket) -> None:
         self._place = place
-        self._process = process
         self._line = line
         self._heard = b""
         self._number = 0
@@ -52,16 +51,6 @@ class Machine:
         """Shut down in order; return once the machine has booted again."""
         self.run("(sleep 0.2; reboot) >/dev/null 2>&1 &")
         self.wait_up()
-
-    def power_off(self) -> str:
-        """Shut down in order; return what the console showed from the boot on."""
-        self.run("(sleep 0.2; poweroff) >/dev/null 2>&1 &")
-        deadline = time.monotonic() + BOOT
-        while not os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT):
-            if time.monotonic() > deadline:
-                raise LvsNatError(f"the machine does not power off:\n{self.console()}")
-            time.sleep(0.05)
-        return self.console()
 
     def console(self) -> str:
         """Return what the machine wrote to its console."""
@@ -123,6 +112,6 @@ def machine(disk: Path, environ: Mapping[str, str]) -> Iterator[Machine]:
                 start_new_session=True,
             )
         keep(process)
-        booted = Machine(place, process, ours)
+        booted = Machine(place, ours)
         booted.wait_up()
         yield booted

@@ -189,7 +189,7 @@ def _settings(lab: Lab) -> str:
 
 
 def _shell(stage: Stage) -> None:
-    """Lend the reader a shell on the director until he leaves it."""
+    """Lend the reader a shell on the director until it is left."""
     stage.scene("The lab is yours. This is the director; leave the shell to go on.")
     stage.tell("Other hosts: `ip netns exec client curl http://172.25.0.10/`; also lvs01, lvs02.")
     shell = ["bash", "--norc"] if shutil.which("bash") else ["sh"]

@@ -14,12 +14,12 @@ from lvs_nat.errors import LvsNatError, NotRunning
 
 REQUEST_LIMIT = 64 * 1024
 ANSWER_LIMIT = 64 * 1024 * 1024
-# Who connects while so many wait to be heard has to wait himself.
+# As many connections may wait to be accepted; connecting waits while there are more.
 BACKLOG = 128
 PEER = struct.Struct("3i")  # struct ucred, unix(7)
 SO_PEERGROUPS = 59  # asm-generic/socket.h; Python has no name for it
-# Python asks the kernel for no more than 1,024 bytes: whoever is in more groups counts with his
-# first alone.
+# Python asks the kernel for no more than 1,024 bytes: of a user in more groups the first alone
+# counts.
 GROUPS = 256
 TIMEVAL = struct.Struct("ll")  # struct timeval, socket(7)
 
@@ -39,20 +39,24 @@ class Conversation:
 
     @property
     def uid(self) -> int:
-        """The user who opened the connection, as the kernel knows him (SO_PEERCRED)."""
-        raw = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, PEER.size)
-        return int(PEER.unpack(raw)[1])
+        """The user who opened the connection, as the kernel knows it (SO_PEERCRED)."""
+        return self._peer()[1]
 
     @property
     def gids(self) -> frozenset[int]:
         """All groups of that user, as the kernel knew them then."""
-        raw = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, PEER.size)
-        first = int(PEER.unpack(raw)[2])
+        first = self._peer()[2]
         try:
             others = self._socket.getsockopt(socket.SOL_SOCKET, SO_PEERGROUPS, 4 * GROUPS)
         except OSError:  # Linux before 4.13, or there are more
             return frozenset((first,))
         return frozenset((first, *memoryview(others).cast("I")))
+
+    def _peer(self) -> tuple[int, int, int]:
+        """Return the pid, the user and the group of who opened the connection."""
+        raw = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, PEER.size)
+        pid, uid, gid = PEER.unpack(raw)
+        return pid, uid, gid
 
     def hear(self) -> dict[str, Any] | None:
         """Return the request once it is whole; None while it is not.
@@ -134,9 +138,9 @@ class Control:
         self.path.unlink(missing_ok=True)
 
 
-def spell(answer: dict[str, Any]) -> bytes:
-    """Return *answer* as it is sent."""
-    return json.dumps(answer).encode() + b"\n"
+def spell(words: dict[str, Any]) -> bytes:
+    """Return a request or an answer as it is sent."""
+    return json.dumps(words).encode() + b"\n"
 
 
 def ask(path: Path, verb: str, timeout: float = 5.0, **more: Any) -> dict[str, Any]:
@@ -146,7 +150,7 @@ def ask(path: Path, verb: str, timeout: float = 5.0, **more: Any) -> dict[str, A
     LvsNatError with the director's words and exit code if it refuses.
     """
     try:
-        heard = _exchange(path, json.dumps({"verb": verb, **more}).encode() + b"\n", timeout)
+        heard = _exchange(path, spell({"verb": verb, **more}), timeout)
     except (FileNotFoundError, ConnectionRefusedError) as error:
         raise NotRunning("lvs-nat is not running") from error
     except (BlockingIOError, socket.timeout) as error:
@@ -175,7 +179,7 @@ def _exchange(path: Path, request: bytes, timeout: float) -> bytes:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
         client.connect(os.fspath(path))
         client.settimeout(timeout)
-        # Who is turned away has his answer before he has asked.
+        # A client that is turned away is answered before it has asked.
         with suppress(BrokenPipeError, ConnectionResetError):
             client.sendall(request)
         with suppress(ConnectionResetError):

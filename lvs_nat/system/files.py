@@ -73,12 +73,12 @@ def boot_id(root: Path = Path("/proc/sys")) -> str:
 def _decode(data: bytes, path: Path) -> str:
     try:
         text = data.decode()
-        where, what = text.find("\0"), "a NUL byte; this is not a text"
+        where, what = data.find(b"\0"), "a NUL byte; this is not a text"
     except UnicodeDecodeError as error:
         where, what = error.start, "a byte that is not UTF-8; save the file as UTF-8 text"
     if where < 0:
         return text
-    line = data.count(b"\n", 0, where) + 1 if "UTF-8" in what else text.count("\n", 0, where) + 1
+    line = data.count(b"\n", 0, where) + 1
     raise ConfigError([Problem(str(path), line, f"there is {what}")])
 
 

@@ -18,6 +18,7 @@ import struct
 from typing import NamedTuple
 
 from lvs_nat.system.bpf import KTIME, R0, R1, R2, R3, R6, R7, R8, R9, R10, Program
+from lvs_nat.system.raw import STATEMENT
 
 SNAP = 96  # holds an IPv4 header of any length, and a TCP header
 PATIENCE = 50_000_000
@@ -237,7 +238,6 @@ def _report(say: Program) -> None:
 
 
 # The older machine (classic BPF, include/uapi/linux/filter.h), which every kernel has.
-OLD = struct.Struct("=HBBI")  # operation, jumps if true and if false, number
 WORD_AT, HALF_AT, BYTE_AT = 0x20, 0x28, 0x30
 WORD_FROM_X, BYTE_FROM_X = 0x40, 0x50
 SET_X, SET_X_TO_IPV4_HEADER = 0x01, 0xB1
@@ -271,6 +271,6 @@ def refused() -> bytes:
     )
     places = {label: place for place, (label, *_) in enumerate(lines)}
     return b"".join(
-        OLD.pack(code, *(places[it] - place - 1 if it else 0 for it in (yes, no)), number)
+        STATEMENT.pack(code, *(places[it] - place - 1 if it else 0 for it in (yes, no)), number)
         for place, (_, code, number, yes, no) in enumerate(lines)
     )

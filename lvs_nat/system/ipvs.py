@@ -140,12 +140,8 @@ class Ipvs:
         """Return the services with their destinations, the timeouts and the sync daemons."""
         return self.snapshot().ruleset
 
-    def counters(self) -> Mapping[Row, Counters]:
-        """Return what was counted for every destination."""
-        return self.snapshot().counters
-
     def snapshot(self) -> Snapshot:
-        """Return what read() and counters() return, in one reading of the table.
+        """Return the table and what is counted in it, in one reading.
 
         A service or a destination that nobody has edited since the last reading is the same
         object again.  Raises KernelError with EINTR where others change it all the time.
@@ -181,11 +177,9 @@ class Ipvs:
 
     def flush(self) -> None:
         """Remove every service with its destinations."""
-        self._do(abi.FLUSH)
-
-    def zero(self) -> None:
-        """Set the counters of every service and destination to 0."""
-        self._do(abi.ZERO)
+        self.writes += 1
+        for number in self._channel.send([(abi.FLUSH, b"")]).values():
+            raise KernelError(f"the kernel refuses: {os.strerror(number)}", number)
 
     def _unrecorded(self, operations: Sequence[Operation]) -> tuple[Refusal, ...]:
         """Have the record know of every change of timeouts; return those that it cannot hold."""
@@ -212,11 +206,6 @@ class Ipvs:
             refused = self._channel.send(batch)
             numbers.extend(refused.get(place, 0) for place in range(len(batch)))
         return numbers
-
-    def _do(self, command: int) -> None:
-        self.writes += 1
-        for number in self._channel.send([(command, b"")]).values():
-            raise KernelError(f"the kernel refuses: {os.strerror(number)}", number)
 
     def _read(self) -> tuple[dict[ServiceName, _Reading], dict[ServiceName, list[Span]]]:
         """Return what is read of each service, and the spans of its destinations.

@@ -24,7 +24,8 @@ from lvs_nat.core.plan import (
     StopDaemon,
 )
 from lvs_nat.model import (
-    WHOLE_ADDRESS,
+    WHOLE_NETMASK,
+    WHOLE_PREFIX,
     Destination,
     Endpoint,
     Forwarding,
@@ -37,8 +38,6 @@ from lvs_nat.model import (
 )
 from lvs_nat.system import ipvs_abi as abi
 from lvs_nat.system.netlink import Request, attribute
-
-WHOLE_NETMASK = IPv4Address(2**32 - 1)
 
 _U8 = struct.Struct("=B")
 _U16 = struct.Struct("=H")
@@ -105,7 +104,7 @@ def _service(service: Service) -> bytes:
 def _netmask(service: Service) -> bytes:
     # A prefix length travels in the machine's byte order, an IPv4 mask in the network's.
     if service.name.version == 6:
-        prefix = service.netmask if isinstance(service.netmask, int) else WHOLE_ADDRESS[6]
+        prefix = service.netmask if isinstance(service.netmask, int) else WHOLE_PREFIX
         return u32(prefix)
     mask = service.netmask if isinstance(service.netmask, IPv4Address) else WHOLE_NETMASK
     return mask.packed

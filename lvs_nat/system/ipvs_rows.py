@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv6Address
 
 from lvs_nat.model import (
-    WHOLE_ADDRESS,
+    WHOLE_NETMASK,
+    WHOLE_PREFIX,
     Address,
     Counters,
     Destination,
@@ -36,7 +37,6 @@ from lvs_nat.system.netlink import Span, nested, offsets
 FORWARDINGS = {it.value: it for it in Forwarding}
 TUNNEL_TYPES = {it.value: it for it in TunnelType}
 TUNNEL_CHECKSUMS = {it.value: it for it in TunnelChecksum}
-WHOLE_NETMASK = IPv4Address(2**32 - 1)
 NO_TUNNEL = Tunnel()
 
 _U8 = struct.Struct("=B").unpack_from
@@ -221,7 +221,7 @@ def _address(data: bytes, start: int, version: int) -> Address:
 def _netmask(data: bytes, start: int, version: int) -> IPv4Address | int | None:
     if version == 6:
         prefix: int = _U32(data, start)[0]
-        return None if prefix == WHOLE_ADDRESS[6] else prefix
+        return None if prefix == WHOLE_PREFIX else prefix
     mask = IPv4Address(data[start : start + 4])
     return None if mask == WHOLE_NETMASK else mask
 

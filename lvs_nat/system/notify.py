@@ -55,11 +55,6 @@ def patience(seconds: float) -> Iterator[None]:
             watchdog()  # whoever hangs from now on is to be found as soon as ever
 
 
-def main_pid(pid: int) -> None:
-    """Say which process is the service from now on."""
-    _send(f"MAINPID={pid}")
-
-
 def watchdog_interval() -> float | None:
     """Return how often, in seconds, to call `watchdog`: half of what systemd waits.
 

@@ -17,7 +17,7 @@ PAUSE = 0.02
 
 
 class PidFile:
-    """A lock that lasts as long as its holder, however he ends, and the pid to signal.
+    """A lock that lasts as long as its holder, however that one ends, and the pid to signal.
 
     The lock is the kernel's, not the file's existence, so a crash leaves nothing to clean up.
     It is on a file of its own beside the pid file, which nobody else may open: whoever can

@@ -25,7 +25,6 @@ CAPABILITIES = tuple(f"CAP_{name}" for name in NAMES.split())
 # linux/prctl.h
 PR_SET_PDEATHSIG = 1
 PR_SET_DUMPABLE = 4
-PR_CAPBSET_READ = 23
 PR_CAPBSET_DROP = 24
 PR_SET_NO_NEW_PRIVS = 38
 PR_CAP_AMBIENT = 47
@@ -46,8 +45,8 @@ class _Sets(ctypes.Structure):
 def become(*users: str) -> None:
     """Turn for good into the first of *users* that exists, without any capability.
 
-    Without root the user stays as he is and loses what he can.  Raises LvsNatError where a
-    privilege would be left, OSError where the kernel refuses a step.
+    Without root the user stays the same and gives up what can be given up.  Raises LvsNatError
+    where a privilege would be left, OSError where the kernel refuses a step.
     """
     libc = _libc()
     if os.geteuid() == 0:

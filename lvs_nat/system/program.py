@@ -93,7 +93,7 @@ class Attempt:
     def close(self) -> str:
         """End it if it is not over; return why it has failed, or "" if it has not."""
         os.close(self._reading)
-        os.kill(self._pid, signal.SIGKILL)  # whoever has ended by himself keeps his status
+        os.kill(self._pid, signal.SIGKILL)  # one that has ended by itself keeps its status
         status = os.waitstatus_to_exitcode(os.waitpid(self._pid, 0)[1])
         if status == 0:
             return ""

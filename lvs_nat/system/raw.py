@@ -23,7 +23,7 @@ SO_SNDBUFFORCE, SO_RCVBUFFORCE = 32, 33
 # linux/filter.h: load the length, a byte or a half word; compare; return.
 _LEN, _LDB, _LDH, _JGE, _JEQ, _RET = 0x80, 0x30, 0x28, 0x35, 0x15, 0x06
 _NOTHING, _ALL = (_RET, 0, 0, 0), (_RET, 0, 0, 0xFFFF)
-_STATEMENT = struct.Struct("HBBI")
+STATEMENT = struct.Struct("=HBBI")  # operation, jumps if true and if false, number
 
 
 def opened() -> tuple[socket.socket, ...]:
@@ -63,7 +63,12 @@ def hear(made: socket.socket, wanted: Wanted, ports: Sequence[int]) -> None:
 
 
 def _attach(made: socket.socket, statements: Sequence[tuple[int, int, int, int]]) -> None:
-    program = b"".join(_STATEMENT.pack(*statement) for statement in statements)
+    attach(made, b"".join(STATEMENT.pack(*statement) for statement in statements))
+
+
+def attach(made: socket.socket, program: bytes) -> None:
+    """Have *program* (classic BPF, of STATEMENTs) decide what the socket hears."""
     memory = ctypes.create_string_buffer(program, len(program))
-    fprog = struct.pack("HP", len(statements), ctypes.addressof(memory))
+    # struct sock_fprog: how many statements, and where they are.
+    fprog = struct.pack("HP", len(program) // STATEMENT.size, ctypes.addressof(memory))
     made.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, fprog)

@@ -1,4 +1,4 @@
-"""What was there before the director is written down before it changes it, and found again."""
+"""What the director is about to change is written down first, and found again later."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from lvs_nat.system.files import boot_id, read_text, write_atomic
 class Record:
     """The traces of one director and its successors, in a file that is of one boot.
 
-    *ours* says whether a trace can be one of ours: a file could have been forged.  *what* is
-    not known where the file cannot be used.  *root* is where the kernel tells which boot it is.
+    *ours* says whether a trace can be one of ours: a file could have been forged.  *what* names,
+    for a complaint, that of which nothing is known where the file cannot be used.  *root* is
+    where the kernel tells which boot it is.
     """
 
     def __init__(

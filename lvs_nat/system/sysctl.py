@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from lvs_nat.core.sysctls import FORWARD, FORWARD6, effects, ours, recorded, returning, spell
+from lvs_nat.core.sysctls import (
+    FORWARD,
+    effects,
+    ours,
+    recorded,
+    restored,
+    returning,
+    spell,
+    staying,
+)
 from lvs_nat.errors import LvsNatError
 from lvs_nat.system.record import Record
 
@@ -27,7 +36,6 @@ class Sysctls:
     ) -> None:
         self._root = root
         self._record = Record(record, ours, "what settings were", root)
-        self._wanted: Mapping[str, str] = {}
         self._said: set[str] = set()
 
     def interfaces(self) -> list[str]:
@@ -42,7 +50,6 @@ class Sysctls:
         packets cannot be forwarded for it, OSError if the record cannot be written; then
         nothing was changed.
         """
-        self._wanted = dict(wanted)
         present = self._present(wanted)
         lines = [
             f"{spell(name)} is not there: this kernel, or one without ip_vs loaded, goes without"
@@ -63,11 +70,6 @@ class Sysctls:
                     raise
         return lines
 
-    def check(self) -> list[str]:
-        """Return the names that no longer hold what `set` was last asked for."""
-        present = {name: self._read(name) for name in self._wanted}
-        return [name for name, value in self._wanted.items() if present[name] not in (value, None)]
-
     def restore(self) -> list[str]:
         """Put back what still holds our value; return a sentence for each restored or left.
 
@@ -77,39 +79,28 @@ class Sysctls:
         record, complaint = self._record.load()
         if not record:
             return [complaint or "no kernel setting is on record: none is restored"]
-        values = {name: self._read(name) for name in record}
-        present = {name: value for name, value in values.items() if value is not None}
-        lines, refusals, targets = [], [], {}
-        for name, value in present.items():
-            trace = record[name]
-            targets[name] = trace.before if trace.ours(value) else value
-            if value != trace.before and not trace.ours(value):
-                what = f"somebody set it, where we had set {trace.left}"
-                lines.append(f"{spell(name)} is left at {value}: {what}")
-        found = returning(targets, present, record)
+        present = self._values(record)
+        wanted, lines = restored(record, present)
+        found = returning(wanted, present, record)
         if found != record:
             with suppress(OSError):  # a crash now would be a second mishap
                 self._record.save(found)
-        # Writing these two changes others, which are looked at again only afterwards.
-        for name in sorted(targets, key=lambda name: name not in (FORWARD, FORWARD6)):
-            if self._read(name) not in (targets[name], None):
+        refusals = []
+        for name, value in wanted.items():
+            if self._read(name) not in (value, None):  # one before it may have changed it by now
                 try:
-                    self._write(name, targets[name])
-                    lines.append(f"{spell(name)} is restored to {targets[name]}")
+                    self._write(name, value)
+                    lines.append(f"{spell(name)} is restored to {value}")
                 except OSError as error:
-                    what = f"cannot restore {spell(name)} to {targets[name]}"
-                    refusals.append(f"{what}: {error.strerror}")
+                    refusals.append(f"cannot restore {spell(name)} to {value}: {error.strerror}")
         if not refusals:
             self._record.remove()
         return lines + refusals
 
     def keep(self) -> list[str]:
         """Leave all to a table that is kept; return a sentence for each that we had changed."""
-        return [
-            f"{spell(name)} stays at {value} for the table that is kept; it was {trace.before}"
-            for name, trace in self._record.load()[0].items()
-            if (value := self._read(name)) and value != trace.before and trace.ours(value)
-        ]
+        record, _ = self._record.load()
+        return staying(record, self._values(record))
 
     def _change(self, name: str, before: str, value: str) -> list[str]:
         try:
@@ -134,7 +125,11 @@ class Sysctls:
             if conf.is_dir():
                 names += [f"net/{family}/conf/{name}/forwarding" for name in os.listdir(conf)]
         along = {other for name in wanted for other in effects(name, wanted[name], names)}
-        values = {name: self._read(name) for name in (*wanted, *sorted(along))}
+        return self._values((*wanted, *sorted(along)))
+
+    def _values(self, names: Iterable[str]) -> dict[str, str]:
+        """Return what those of *names* hold that are there."""
+        values = {name: self._read(name) for name in names}
         return {name: value for name, value in values.items() if value is not None}
 
     def _read(self, name: str) -> str | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import mmap
 import os
 import socket
@@ -15,12 +14,11 @@ from typing import NamedTuple
 
 from lvs_nat.errors import KernelError
 from lvs_nat.model import Address, Endpoint
-from lvs_nat.system import bpf, filters
+from lvs_nat.system import bpf, filters, raw
 from lvs_nat.system.slots import SIZE, Slots
 
 # include/uapi/linux/if_ether.h and include/uapi/asm-generic/socket.h
 ETH_P_ALL = 0x0003
-SO_ATTACH_FILTER = 26
 SO_LOCK_FILTER = 44
 SO_ATTACH_BPF = 50
 # More reports than these are not read at once; of a flood the rest is lost, and no loss.
@@ -84,7 +82,7 @@ class Watcher:
                 except KernelError as error:
                     lacking = str(error)
             if table is None:
-                _see_refusals(packets)
+                raw.attach(packets, filters.refused())
             packets.setsockopt(socket.SOL_SOCKET, SO_LOCK_FILTER, 1)
             _forget(packets)
             watcher = cls(packets, table, lacking, used=False)
@@ -162,14 +160,6 @@ def _see_everything(packets: socket.socket) -> int:
             os.close(program)
         stack.pop_all()
         return table
-
-
-def _see_refusals(packets: socket.socket) -> None:
-    program = filters.refused()
-    code = ctypes.create_string_buffer(program, len(program))
-    # struct sock_fprog: how many instructions, and where they are.
-    where = struct.pack("@HP", len(program) // filters.OLD.size, ctypes.addressof(code))
-    packets.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, where)
 
 
 def _forget(packets: socket.socket) -> None:

@@ -4,7 +4,8 @@ from math import inf
 
 import pytest
 
-from bench.contenders import Contender, keepalived_conf, ldirectord_cf, lvs_nat, our_command
+from bench.contenders import Contender, keepalived_conf, ldirectord_cf, our_command
+from bench.daemons import command_line
 from bench.failover import compared, default, equal, row, times
 from bench.faults import FAULTS
 from bench.figures import Promise
@@ -114,7 +115,7 @@ def test_our_settings_are_ones_that_lvs_nat_takes(tmp_path, kind, settings):
     setup = config.parse((tmp_path / "conf").read_text(), "lvs-nat.conf")
     [check] = setup.default.checks
 
-    assert command == lvs_nat(tmp_path, "run")
+    assert command == command_line(tmp_path, "run")
     assert (check.interval, check.fall) == (1.0, 2)
     if settings == "equal":
         assert (check.timeout, check.fast) == (1.0, 0.2)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from lvs_nat.checks import programs, script
-from lvs_nat.checks.kind import Answer
+from lvs_nat.checks.kind import LINE, Answer
 from lvs_nat.checks.programs import Programs, no_pidfd
 from lvs_nat.core.health import Outcome, Weight
 from lvs_nat.core.questions import Script, Style
@@ -104,7 +104,7 @@ def test_what_an_exit_status_means(run, style, status, outcome, words, weight):
         (["printf 'no end of line'"], "no end of line"),
         ([r"printf 'a\033[31m\0red\r\n'"], "a?[31m?red"),
         ([r"printf '\377\376bytes'"], "��bytes"),
-        (["printf %0300d 7"], "0" * script.LINE),
+        (["printf %0300d 7"], "0" * LINE),
     ],
 )
 def test_the_first_line_becomes_the_words(run, lines, words):
@@ -154,7 +154,7 @@ def test_the_environment_is_small_and_fixed(folder, monkeypatch, virtual, names)
     told += ["LVS_NAT_ADDRESS=192.0.2.10", "LVS_NAT_PORT=8080", "LVS_NAT_TIMEOUT=5"]
 
     words = "?".join([f"PATH={programs.PATH}", "LC_ALL=C", *told, ""])
-    assert sorted(answer.words.split("?")) == sorted(words[: script.LINE].split("?"))
+    assert sorted(answer.words.split("?")) == sorted(words[:LINE].split("?"))
 
 
 def test_nothing_of_the_prober_is_inherited(run, folder):

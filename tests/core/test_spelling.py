@@ -20,7 +20,6 @@ from lvs_nat.core.spelling import (
     spell_address,
     spell_name,
     spell_operation,
-    spell_service,
 )
 from lvs_nat.model import (
     Endpoint,
@@ -103,7 +102,7 @@ def test_a_service_is_named_as_on_the_command_line(name, text):
     ],
 )
 def test_the_options_of_a_service_stand_in_ipvsadms_order(more, text):
-    assert spell_service(service(udp(VIP), **more)) == f"-A -u 172.25.0.10:80 {text}\n"
+    assert spell(rules(service(udp(VIP), **more))) == f"-A -u 172.25.0.10:80 {text}\n"
 
 
 @pytest.mark.parametrize(

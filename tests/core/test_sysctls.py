@@ -1,6 +1,15 @@
 import pytest
 
-from lvs_nat.core.sysctls import effects, ours, recorded, returning, spell, wanted
+from lvs_nat.core.sysctls import (
+    effects,
+    ours,
+    recorded,
+    restored,
+    returning,
+    spell,
+    staying,
+    wanted,
+)
 from lvs_nat.core.traces import Trace
 
 FORWARD = "net/ipv4/ip_forward"
@@ -144,3 +153,27 @@ def test_only_settings_of_the_network_are_ours(name, own):
 
 def test_a_setting_is_spelled_as_sysctl_takes_it():
     assert spell(ETH0 + "send_redirects") == "net.ipv4.conf.eth0/100.send_redirects"
+
+
+LEFT = "net.ipv4.vs.expire_nodest_conn is left at 2: somebody set it, where we had set 1"
+STAYS = "net.ipv4.ip_forward stays at 1 for the table that is kept; it was 0"
+EXPIRE = "net/ipv4/vs/expire_nodest_conn"
+
+
+@pytest.mark.parametrize(
+    "present, expected, left, stays",
+    [
+        ({EXPIRE: "1", FORWARD: "1"}, [(FORWARD, "0"), (EXPIRE, "0")], [], [STAYS]),
+        ({EXPIRE: "2", FORWARD: "1"}, [(FORWARD, "0"), (EXPIRE, "2")], [LEFT], [STAYS]),
+        ({EXPIRE: "0", FORWARD: "0"}, [(FORWARD, "0"), (EXPIRE, "0")], [], []),
+        ({FORWARD: "0"}, [(FORWARD, "0")], [], []),
+    ],
+)
+def test_our_settings_are_given_back_forwarding_first_and_those_of_others_left(
+    present, expected, left, stays
+):
+    record = {EXPIRE: Trace("0", "1"), FORWARD: Trace("0", "1")}
+    found, lines = restored(record, present)
+
+    assert (list(found.items()), lines) == (expected, left)
+    assert [line for line in staying(record, present) if "ip_forward" in line] == stays

@@ -4,7 +4,7 @@ import pytest
 
 from lvs_nat.core.questions import Connect, Dns, File, Http, Nothing, Ping, Script, Tcp
 from lvs_nat.core.setup import Check, From, ServiceSetup, Setup, Target, Way
-from lvs_nat.core.targets import Here, targets
+from lvs_nat.core.targets import Asker, Here
 from lvs_nat.model import Forwarding, Mark
 from tests.builders import RS1, VIP, real, tcp, udp
 
@@ -16,7 +16,7 @@ PLAIN = Target(RS1.endpoint, Check())
 
 def asked(*checks, name=None, row=RS1, here=Here()):  # noqa: B008
     setup = Setup(ServiceSetup(checks or (Check(),)))
-    return targets(setup, name or tcp(VIP), row, here)
+    return Asker(setup, name or tcp(VIP), here).targets(row)
 
 
 @pytest.mark.parametrize(

@@ -68,5 +68,7 @@ def test_a_listing_that_breaks_off_is_no_success():
 def test_a_director_goes_on_where_nobody_waits_any_more():
     reading, writing = os.pipe()
     os.close(reading)
-
     tell(writing, 0, LISTING, ())
+
+    with pytest.raises(OSError, match="Bad file descriptor"):  # it is closed, as for whoever waits
+        os.fstat(writing)

@@ -78,10 +78,14 @@ def test_a_callback_may_close_what_another_ready_one_is_about(loop):
 
 def test_a_signal_is_heard_in_the_loop(loop):
     before = signal.getsignal(signal.SIGUSR1)
-    loop.on_signal(signal.SIGUSR1, loop.stop)
+    heard = []
+    loop.on_signal(signal.SIGUSR1, lambda: (heard.append("the signal"), loop.stop()))
     loop.after("send", 0.001, lambda: os.kill(os.getpid(), signal.SIGUSR1))
+    loop.after("too late", 5.0, loop.stop)
     loop.run()
     signal.signal(signal.SIGUSR1, before)
+
+    assert heard == ["the signal"]
 
 
 def test_a_loop_that_was_stopped_before_it_ran_does_not_run(loop):

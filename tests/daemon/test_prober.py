@@ -408,30 +408,29 @@ def test_raw_sockets_that_were_opened_before_serve_a_prober_that_may_open_none()
 
 def test_what_a_director_has_no_time_to_read_is_told_later_and_the_latest_of_it():
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    beats, beat = os.pipe2(os.O_NONBLOCK)
-    engine = prober.Prober(theirs, beat)
     link = Link(ours, 2**22 + 1)  # above the highest pid: nobody's child
-    engine.greet()
-    link.events()
-    while engine.say(wire.pack_load(wire.Load(1, 1, 1, 1, 1.0))):
-        pass
-    with serving("0.0.0.0") as (_, everywhere):
-        port = everywhere.endpoint.port
-        targets = [Target(at(f"127.1.0.{n}:{port}"), CHECK) for n in range(1, 200)]
-        link.ask(targets)
-        while not engine.blocked:
-            engine.turn()
-        turn(engine, 0.5)
-    turn(engine, 0.5)
-    latest = {}
-    while set(latest.values()) != {Outcome.REFUSED} or len(latest) < len(targets):
-        latest.update((event.target, event.verdict.outcome) for event in link.events())
-        engine.turn()
-
+    with theirs, open(os.devnull, "wb") as beat:
+        asking = prober.Prober(theirs, beat.fileno())
+        asking.greet()
+        link.events()
+        while asking.say(wire.pack_load(wire.Load(1, 1, 1, 1, 1.0))):
+            pass
+        with serving("0.0.0.0") as (_, everywhere):
+            port = everywhere.endpoint.port
+            targets = [Target(at(f"127.1.0.{n}:{port}"), CHECK) for n in range(1, 200)]
+            link.ask(targets)
+            while not asking.blocked:
+                asking.turn()
+            turn(asking, 0.5)
+        turn(asking, 0.5)
+        latest = {}
+        deadline = time.monotonic() + 10
+        while latest != dict.fromkeys(targets, Outcome.REFUSED) and time.monotonic() < deadline:
+            latest.update((event.target, event.verdict.outcome) for event in link.events())
+            asking.turn()
     link.close()
-    theirs.close()
-    os.close(beats)
-    os.close(beat)
+
+    assert latest == dict.fromkeys(targets, Outcome.REFUSED)
 
 
 def test_a_prober_that_greets_while_the_line_is_full_is_told_whom_to_ask(well):
@@ -455,18 +454,18 @@ def test_a_prober_that_greets_while_the_line_is_full_is_told_whom_to_ask(well):
     assert Outcome.PASS in outcomes(asked, well)
 
 
-def told_by(engine, link, seconds):
+def told_by(asking, link, seconds):
     """Return the events until verdicts come, with both ends of the line at work again."""
     seen = []
     deadline = time.monotonic() + seconds
     while not any(isinstance(event, Probed) for event in seen) and time.monotonic() < deadline:
         while select.select([link], [], [], 0)[0]:
             seen += link.events()
-        engine.turn()
+        asking.turn()
     return seen
 
 
-def turn(engine, seconds):
+def turn(asking, seconds):
     end = time.monotonic() + seconds
     while time.monotonic() < end:
-        engine.turn()
+        asking.turn()

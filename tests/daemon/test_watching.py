@@ -8,11 +8,11 @@ import pytest
 
 from lvs_nat.core.cluster import Cluster
 from lvs_nat.core.health import Health, Outcome, State, Verdict
-from lvs_nat.core.leaving import SILENCE
+from lvs_nat.core.leaving import SILENCE, unseen
 from lvs_nat.core.plan import plan
 from lvs_nat.core.setup import Setup, Watch
 from lvs_nat.daemon.director import Director
-from lvs_nat.daemon.watching import HUSH, MOST, REST, Watching, never
+from lvs_nat.daemon.watching import HUSH, MOST, REST, Watching
 from lvs_nat.model import Counters, Ruleset
 from lvs_nat.system.watcher import Sign, Suspicion
 from tests.builders import RS1, RS2, VIP, WEB, at, real, rules, service, tcp
@@ -76,7 +76,7 @@ class World:
         self.table.apply(plan(ruleset, Ruleset()))
         cluster = Cluster.of(ruleset, setup, {})
         healths = dict.fromkeys(cluster.healths, Health(State.UP))
-        silent_since = watcher.silent_since if watcher else never
+        silent_since = watcher.silent_since if watcher else unseen
         self.director = Director(
             replace(cluster, healths=healths), self.table, lambda: self.now, silent_since
         )

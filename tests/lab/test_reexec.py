@@ -233,7 +233,7 @@ def test_versions_that_cannot_start_are_refused_and_the_old_one_goes_on(director
         ("cli/main", "import sys; sys.exit(3)\n", "exit status 3"),
     ]:
         more = (PLACE / f"lvs_nat/{name}.py").read_text() if name == "core/memory" else ""
-        install(more.replace("FORMAT = 1", "") + text, name)
+        install(more + text, name)
         # Asked by the version that runs: the one that is installed may not even do that.
         script = "from pathlib import Path; from lvs_nat.system.control import ask; "
         script += "ask(Path('/run/lvs-nat/control'), 'reexec', timeout=60)"

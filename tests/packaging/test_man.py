@@ -22,7 +22,7 @@ from lvs_nat.core.sysctls import spell as spell_sysctl
 from lvs_nat.core.sysctls import wanted
 from lvs_nat.daemon.paths import Paths
 from lvs_nat.errors import ConfigError, LvsNatError
-from lvs_nat.model import WEIGHT_MAX, Ruleset
+from lvs_nat.model import WEIGHT_MAX, Ruleset, Service
 from tests.builders import WEB
 
 ROOT = Path(__file__).parents[2]
@@ -324,7 +324,7 @@ def test_every_word_and_limit_of_the_rule_language_is_in_the_manual():
     limits = (rows.TIMEOUT_MAX, rows.THRESHOLD_MAX, WEIGHT_MAX, rows.DEFAULT_PERSISTENCE)
 
     assert words | set(map(str, limits)) <= set(re.findall(r"[\w-]+", text))
-    assert f"Default:\n.Li {rows.DEFAULT_SCHEDULER} ." in text
+    assert f"Default:\n.Li {Service.scheduler} ." in text
 
 
 @pytest.mark.parametrize("text", examples(RULES))

@@ -24,7 +24,10 @@ def test_a_second_director_is_told_the_pid_of_the_first(claim):
 
 def test_what_is_given_up_can_be_claimed_again(claim):
     claim.close()
-    Claim(NAME).close()
+    again = Claim(NAME)
+    with pytest.raises(Claimed):
+        Claim(NAME)
+    again.close()
 
 
 def test_a_stranger_who_has_the_name_is_no_director(claim):

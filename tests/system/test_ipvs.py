@@ -381,12 +381,10 @@ def test_connections_are_counted_while_they_last():
         assert {row: (it.active, it.inactive) for row, it in snapshot.counters.items()} == live
 
 
-def test_flushing_leaves_nothing_and_zeroing_leaves_the_services(table):
+def test_flushing_leaves_nothing(table):
     load(table, WEB)
-
-    table.zero()
-    assert table.read().services == WEB.services
     table.flush()
+
     assert table.read().services == {}
 
 

@@ -27,7 +27,6 @@ def systemd(request, tmp_path, monkeypatch):
         (lambda: notify.stopping(), "STOPPING=1"),
         (lambda: notify.watchdog(), "WATCHDOG=1"),
         (lambda: notify.longer(7.5), "EXTEND_TIMEOUT_USEC=7500000"),
-        (lambda: notify.main_pid(7), "MAINPID=7"),
     ],
 )
 def test_systemd_hears_how_the_director_fares(systemd, say, heard):
