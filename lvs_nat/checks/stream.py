@@ -27,9 +27,6 @@ _QUIETLY = socket.MSG_NOSIGNAL
 _ERROR, _READABLE, _WRITABLE = select.EPOLLERR, select.EPOLLIN, select.EPOLLOUT
 
 
-MUTE = Answer(Outcome.MUTE, "connected, but no answer in time")
-
-
 class End(Enum):
     """Why a dialogue hears no more, in words that go on "after ..." or "before ..."."""
 
@@ -46,8 +43,8 @@ class Again(NamedTuple):
 
 
 Heard = Union[Answer, Again, None]
-# Of whom nothing at all has been heard by the deadline.
-MUTE = Answer(Outcome.SILENT, "connected, but no answer in time")
+# Of whom nothing has been heard by the deadline but that the connection was taken.
+MUTE = Answer(Outcome.MUTE, "connected, but no answer in time")
 
 
 class Dialogue(Protocol):

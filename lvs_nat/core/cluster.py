@@ -9,7 +9,7 @@ from typing import NamedTuple, TypeVar
 
 from lvs_nat.core.health import SERVING, Health, State, joined
 from lvs_nat.core.leaving import Departure, SilentSince, leave, unseen
-from lvs_nat.core.pool import Choice, Stand, Wish, choose, serves, share
+from lvs_nat.core.pool import Choice, Stand, Wish, choose, offered, serves, share
 from lvs_nat.core.setup import OnStart, Setup, Target
 from lvs_nat.core.targets import Asker, Here, asked_alike
 from lvs_nat.core.wishes import Wanted, Wishes, lasting, wanted
@@ -129,7 +129,7 @@ class Cluster:
 
     def wished(self, wishes: Wishes, now: float) -> Cluster:
         """Return the cluster with other wishes of the operator; who is let in comes slowly."""
-        before = {key for key in self.members if self._wish(key, now) is not Wish.NOTHING}
+        before = {key for key in self.members if self.wish(key)}  # ended by now or not
         cluster = replace(self, wishes=wishes)
         back = [key for key in before if cluster._wish(key, now) is Wish.NOTHING]
         return cluster.returning(back, now)
@@ -221,11 +221,14 @@ class Cluster:
         service, setup = self.rules.services[name], self.setup.service(name)
         stands = [self.stand(Row(name, endpoint), now) for endpoint in service.destinations]
         sorries = [
-            Stand(standing_in, self.health(Row(name, standing_in.endpoint)))
+            Stand(
+                standing_in,
+                self.health(Row(name, standing_in.endpoint)),
+                wish=self._wish(Row(name, standing_in.endpoint), now),
+            )
             for standing_in in self.standing_in(name)
         ]
-        held = self.suspected is not None
-        return choose(setup, stands, sorries, lost=name in self.lost, held=held)
+        return choose(setup, stands, sorries, lost=name in self.lost, held=self.suspected)
 
     def standing_in(self, name: ServiceName) -> list[Destination]:
         """Return the sorry servers of a service as destinations."""
@@ -238,8 +241,8 @@ class Cluster:
         destinations = self.rules.services[name].destinations
         whole = sum(meant.weight for meant in destinations.values())
         stands = (self.stand(Row(name, endpoint), now) for endpoint in destinations)
-        serving = sum(it.meant.weight for it in stands if serves(it) and it.wish is Wish.NOTHING)
-        return serving / whole if whole else 1.0
+        serving = sum(map(offered, stands))
+        return serving / whole if whole else 0.0
 
     def _settled(self, service: Service, well: bool) -> bool:
         """Whether a service has nothing to choose: all of it is served as it is meant.

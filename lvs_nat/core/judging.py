@@ -153,11 +153,13 @@ def _suspecting(cluster: Cluster, now: float) -> Cluster:
         return cluster
     window = 2 * max(who.check.interval + who.check.timeout for who in asked)
     fell = {
-        who.endpoint.address
+        who: it.falls[-1]
         for who, it in asked.items()
         if it.state is State.DOWN and it.falls and now - it.falls[-1] <= window
     }
-    return replace(cluster, suspected=now) if len(fell) > 1 else cluster
+    if len({who.endpoint.address for who in fell}) < 2:
+        return cluster
+    return replace(cluster, suspected=min(fell.values()))
 
 
 def _by_our_link(who: Target) -> bool:
@@ -167,8 +169,9 @@ def _by_our_link(who: Target) -> bool:
 
 def _trusting(cluster: Cluster, now: float) -> Cluster:
     """End the suspicion; whoever is still silent begins to leave only now."""
+    began = cluster.suspected or 0.0
     departures = {
-        key: it if it.refused else Departure(now, way=it.way, excused=True)
+        key: it if it.refused or it.since < began else Departure(now, way=it.way, excused=True)
         for key, it in cluster.departures.items()
     }
     return replace(cluster, suspected=None, departures=departures)

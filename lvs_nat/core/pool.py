@@ -71,8 +71,15 @@ def row(stand: Stand) -> Destination | None:
         return None if gone or new else _weighing(meant, 0)
     if wish is Wish.QUIESCED:
         return _weighing(meant, 0)
-    asked = health.weight if health is not None else None
+    # Who is meant to have nothing gets nothing, whatever it asks for: that is a drain.
+    asked = health.weight if health is not None and meant.weight else None
     return _weighing(meant, asked.of(meant.weight) if asked else None)
+
+
+def offered(stand: Stand) -> int:
+    """Return how much of its configured weight a server offers to new clients: all or nothing."""
+    one = row(stand)
+    return stand.meant.weight if one is not None and one.weight else 0
 
 
 def serves(stand: Stand) -> bool:
@@ -93,7 +100,7 @@ def choose(
     sorries: Iterable[Stand] = (),
     *,
     lost: bool = False,
-    held: bool = False,
+    held: float | None = None,
 ) -> Choice:
     """Return who takes the clients of one service.
 
@@ -104,20 +111,20 @@ def choose(
     present = {endpoint: one for endpoint, one in rows.items() if one is not None}
     serving = sum(one.weight for one in present.values())
     enough = quorate(setup, serving, lost=lost)
-    kept, remark = _kept(setup, stands, serving, held)
-    present.update({stand.meant.endpoint: stand.meant for stand in kept})
-    remarks = {stand.meant.endpoint: remark for stand in kept}
-    if not enough and not kept and setup.when_empty is WhenEmpty.SORRY:
-        standing_in = {it.meant.endpoint: it.meant for it in sorries if serves(it)}
-        if standing_in:
-            # Connections of those who are too few end where they are.
-            present = {
-                endpoint: _weighing(one, 0)
-                for endpoint, one in present.items()
-                if endpoint not in standing_in
-            }
-            present.update(standing_in)
-            remarks = dict.fromkeys(standing_in, STANDING_IN)
+    standing_in = {}
+    if not enough and setup.when_empty is WhenEmpty.SORRY:
+        offers = ((it.meant.endpoint, row(it)) for it in sorries if serves(it))
+        standing_in = {endpoint: one for endpoint, one in offers if one is not None}
+    relieved = any(one.weight for one in standing_in.values())
+    kept = _kept(setup, stands, serving, held, relieved)
+    present.update({stand.meant.endpoint: stand.meant for stand, _ in kept})
+    remarks = {stand.meant.endpoint: remark for stand, remark in kept}
+    if relieved and not kept:
+        # Connections of those who are too few end where they are.
+        present = {endpoint: _weighing(one, 0) for endpoint, one in present.items()}
+        remarks = dict.fromkeys(standing_in, STANDING_IN)
+    if not kept:
+        present.update(standing_in)
     if setup.slow_start:
         shares = {stand.meant.endpoint: stand.share for stand in stands}
         present = {
@@ -136,11 +143,12 @@ def quorate(setup: ServiceSetup, serving: int, *, lost: bool) -> bool:
 
 
 def _kept(
-    setup: ServiceSetup, stands: Sequence[Stand], serving: int, held: bool
-) -> tuple[Sequence[Stand], str]:
+    setup: ServiceSetup, stands: Sequence[Stand], serving: int, held: float | None, relieved: bool
+) -> Sequence[tuple[Stand, str]]:
     """Return the failed servers that are kept all the same, and why.
 
-    Those that fell last come first: they are the likeliest to be well.
+    Those that fell last come first: they are the likeliest to be well.  relieved says that
+    sorry servers can stand in: that is better than to keep whoever is down.
     """
     fallen = [
         (stand, stand.departure)
@@ -148,22 +156,27 @@ def _kept(
         if stand.departure and not serves(stand) and stand.wish is Wish.NOTHING
     ]
     fallen.sort(key=lambda pair: -pair[1].since)
-    if held:
-        return [stand for stand, departure in fallen if not departure.refused], HELD
-    doubtful = [(stand, it.way) for stand, it in fallen if _spared(setup, stand, it)]
-    if doubtful and not serving:
+    kept: list[tuple[Stand, str]] = []
+    if held is not None:
+        kept = [(stand, HELD) for stand, it in fallen if it.since >= held and not it.refused]
+    elif not serving:
+        doubtful = [(stand, it.way) for stand, it in fallen if _spared(setup, stand, it)]
         remark = DOUBTFUL if any(way for _, way in doubtful) else LAST
-        return [stand for stand, _ in doubtful], remark
-    if setup.when_empty is WhenEmpty.KEEP and not serving:
-        return [stand for stand, _ in fallen], KEPT
-    wanted = setup.keep_at_least * sum(it.meant.weight for it in stands if it.wish is Wish.NOTHING)
-    kept: list[Stand] = []
-    for stand, _ in fallen:
-        if serving >= wanted:
+        kept = [(stand, remark) for stand, _ in doubtful]
+    if relieved:
+        return kept
+    known = {stand.meant.endpoint for stand, _ in kept}
+    left = [stand for stand, _ in fallen if stand.meant.endpoint not in known]
+    if setup.when_empty is WhenEmpty.KEEP and not serving and held is None:
+        return [*kept, *((stand, KEPT) for stand in left)]
+    wanted = setup.keep_at_least * sum(it.meant.weight for it in stands)
+    offering = sum(map(offered, stands)) + sum(stand.meant.weight for stand, _ in kept)
+    for stand in left:
+        if offering >= wanted:
             break
-        kept.append(stand)
-        serving += stand.meant.weight
-    return kept, KEPT
+        kept.append((stand, KEPT))
+        offering += stand.meant.weight
+    return kept
 
 
 def _spared(setup: ServiceSetup, stand: Stand, departure: Departure) -> bool:

@@ -42,6 +42,9 @@ def _replaceable(cluster: Cluster, service: Service, actual: Service | None) -> 
     }
     for endpoint, destination in service.destinations.items():
         checked = cluster.members[Row(service.name, endpoint)]
+        row = actual.destinations.get(endpoint)
+        if row and row.weight and endpoint not in serving:
+            continue  # it is down but kept: who tried again would meet it again
         if checked and destination.forwarding is Forwarding.MASQUERADE and serving - {endpoint}:
             yield endpoint
 

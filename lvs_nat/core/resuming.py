@@ -9,7 +9,7 @@ from lvs_nat.core.cluster import Cluster, Row
 from lvs_nat.core.health import SERVING, Health, State
 from lvs_nat.core.leaving import Departure
 from lvs_nat.core.memory import Memory
-from lvs_nat.core.pool import begun
+from lvs_nat.core.pool import begun, serves
 from lvs_nat.core.setup import Target
 from lvs_nat.model import Destination, Table
 
@@ -27,10 +27,11 @@ def resumed(cluster: Cluster, left: Memory, rows: Table, now: float, *, at_once:
     return _leaving(cluster, left.departures, rows, now)
 
 
-def presumed(cluster: Cluster, rows: Table, now: float) -> Cluster:
+def presumed(cluster: Cluster, rows: Table, now: float, before: Cluster | None = None) -> Cluster:
     """Take *rows*, as the kernel holds them, for serving until a verdict says otherwise.
 
-    A row of weight 0 that should have more is left as it is until its server has passed.
+    A row of weight 0 that should have more is left as it is until its server has passed, unless
+    it served *before*: then it is drained, or asks for no clients, or a sorry server stands in.
     Only servers of which nothing is known yet are touched.
     """
     if all(it.state in SERVING for it in cluster.healths.values()):
@@ -40,10 +41,13 @@ def presumed(cluster: Cluster, rows: Table, now: float) -> Cluster:
         present = _row(rows, key) if all_ else None
         if present is None:
             continue
-        well = bool(present.weight or not cluster.meant(key).weight)
+        stood = before.stand(key, now) if before and key in before.members else None
+        served = stood is not None and serves(stood)
+        asked = stood.health.weight if served and stood and stood.health else None
+        well = bool(present.weight or not cluster.meant(key).weight or served)
         for who in all_:
             if healths[who].state is State.NEW:
-                healths[who] = Health(State.UP if well else State.DOWN, since=now)
+                healths[who] = Health(State.UP if well else State.DOWN, since=now, weight=asked)
         serving = all(healths[who].serving for who in all_)
         if not serving and key not in departures:
             departures[key] = Departure(now)

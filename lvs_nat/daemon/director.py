@@ -142,10 +142,10 @@ class Director:
 
         What the kernel holds of them serves on until a verdict says otherwise.
         """
-        ran, reloaded = self.cluster.rules, self.cluster.reloaded(rules, setup)
-        self.cluster = presumed(reloaded, self.actual.services, self._clock())
+        before, reloaded = self.cluster, self.cluster.reloaded(rules, setup)
+        self.cluster = presumed(reloaded, self.actual.services, self._clock(), before)
         self.meant = rules
-        self.drop(ran)
+        self.drop(before.rules)
         self._expected = None
 
     def drop(self, ran: Ruleset) -> None:
@@ -172,7 +172,8 @@ class Director:
         """
         moved = self.cluster.moved(here)
         if moved is not self.cluster:
-            self.cluster = presumed(moved, self.actual.services, self._clock())
+            before = self.cluster
+            self.cluster = presumed(moved, self.actual.services, self._clock(), before)
 
     def wish(self, wishes: Wishes) -> None:
         """Do what the operator wants from now on."""

@@ -119,6 +119,7 @@ class Wishing:
         weight = request.get("weight")
         if type(weight) is not int or not 0 <= weight <= WEIGHT_MAX:
             raise LvsNatError(f"{weight} is no weight; write 0 to {WEIGHT_MAX}")
+        self._director.reconcile()  # what was edited by hand a moment ago came first
         rows = _rows(self._director.cluster, request)
         self._director.edit(
             tuple(

@@ -52,7 +52,7 @@ def test_a_destination_follows_the_health_of_its_server_and_the_operator(stand, 
     assert row(stand) == expected
 
 
-def chosen(*stands, sorries=(), lost=False, held=False, **setup):
+def chosen(*stands, sorries=(), lost=False, held=None, **setup):
     return choose(ServiceSetup(**setup), stands, sorries, lost=lost, held=held)
 
 
@@ -88,7 +88,7 @@ def test_the_panic_guard_keeps_the_last_servers(least, stands, expected):
 def test_a_director_that_suspects_itself_takes_nobody_out_who_is_only_silent():
     refused = Stand(RS2, DOWN, Departure(2.0, removed=True, refused=True))
 
-    assert chosen(Stand(RS1, DOWN, GOING), refused, held=True) == choice(
+    assert chosen(Stand(RS1, DOWN, GOING), refused, held=1.0) == choice(
         RS1, remarks=[(RS1.endpoint, HELD)], quorate=False
     )
 

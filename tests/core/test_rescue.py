@@ -79,11 +79,11 @@ def test_refusals_are_kept_where_another_server_can_answer(meant, actual, setup,
     assert rescued(well, actual.services) == {server.endpoint for server in servers}
 
 
-def test_a_server_that_is_kept_although_it_is_down_can_stand_in_for_nobody():
+def test_from_a_server_that_is_kept_although_it_is_down_nobody_is_rescued_nor_by_it():
     cluster = Cluster.of(WEB, ON, {})
     healths = {who: DOWN if who.endpoint == RS2.endpoint else UP for who in cluster.healths}
 
-    assert rescued(replace(cluster, healths=healths), WEB.services) == {RS2.endpoint}
+    assert rescued(replace(cluster, healths=healths), WEB.services) == frozenset()
 
 
 def test_what_somebody_added_to_the_table_counts_for_nothing():

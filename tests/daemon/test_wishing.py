@@ -1,6 +1,7 @@
 import json
 import logging
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from lvs_nat.core.cluster import Cluster
 from lvs_nat.core.health import Outcome, Verdict
+from lvs_nat.core.plan import SetDestination
 from lvs_nat.core.setup import Check, ServiceSetup, Setup, Target
 from lvs_nat.daemon.director import Director
 from lvs_nat.daemon.wishing import Wishing
@@ -409,3 +411,20 @@ def test_whatever_is_asked_is_answered_or_refused_and_the_director_goes_on(verb,
         assert all(type(row.weight) is int for row in stage.rows())
         if stage.path.exists():
             assert "NaN" not in stage.path.read_text()
+
+
+def test_a_weight_that_is_set_after_an_edit_by_hand_is_the_one_that_holds(stage):
+    weighs(stage, 6)
+    stage.kernel.apply([SetDestination(tcp(VIP), replace(RS1, weight=7))])  # nobody has looked yet
+    weighs(stage, 3)
+
+    assert stage.rows() == (real("192.168.122.10:80", 3), RS2)
+
+
+def test_the_guard_does_not_let_the_last_weight_become_0(tmp_path):
+    stage = Stage(tmp_path, least=0.5)
+    weighs(stage, 0)
+
+    with pytest.raises(LvsNatError, match="this would leave 0% of the weight"):
+        stage.wishing.weigh({"server": "192.168.122.20:80", "weight": 0})
+    assert stage.rows() == (DRAINED, RS2)
