@@ -31,7 +31,7 @@ MOST, ASKED, SHORTEST = 1.5, 6000, 0.1
 PUNCTUAL, LAG = 0.05, 0.1
 COST = "CPU s of 10,000"
 PARTS = ("cost", "promised", "most", "punctual", "silent")
-COLUMNS = ("daemon", "check", "checks/s", COST, "for keepalived's", "the prober's part")
+COLUMNS = ("daemon", "check", "checks/s", COST, "/ keepalived's", "the prober's part")
 
 Found = Mapping[tuple[str, str], Sample]
 
@@ -79,7 +79,7 @@ def promised(kinds: Sequence[str], size: int | None, runs: int, seconds: float) 
     found = samples(pairs, sizes, 1.0, runs, seconds, urgent=True)
     promises = [
         Promise(
-            f"processor time of {kind} for keepalived's",
+            f"processor time of {kind} / keepalived's",
             against(found, OURS, kind) or 0.0,
             LIMITS[kind],
         )
@@ -118,9 +118,9 @@ def most(kinds: Sequence[str], size: int, runs: int, seconds: float) -> Table:
     best = max(rates[OURS.name, kind] for kind in kinds)
     return Table(
         f"{size / SHORTEST:,.0f} checks a second asked of one core",
-        ("daemon", "check", "checks/s", "of keepalived's"),
+        ("daemon", "check", "checks/s", "/ keepalived's"),
         rows,
-        promises=(Promise("most checks for keepalived's", ratio(best, theirs) or 0, MOST, True),),
+        promises=(Promise("most checks / keepalived's", ratio(best, theirs) or 0, MOST, True),),
         bars="checks/s",
     )
 

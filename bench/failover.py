@@ -124,7 +124,7 @@ def default(name: str, fault: Fault, found: Found) -> Iterator[Promise]:
     ours, theirs = found[Contender(OURS, "default")], found[Contender("keepalived", "default")]
     if fault.servers > 2:
         share = ratio(ours.gone, theirs.gone) or 0.0
-        yield Promise("time until all are out, for keepalived's", share, MANY)
+        yield Promise("time until all are out / keepalived's", share, MANY)
         return
     words = "failed requests, of which the better rival has three times as many"
     yield Promise(words, ours.failed, best(found) * THIRD)

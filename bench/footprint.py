@@ -20,7 +20,15 @@ from bench.sinks import Helper, Sink
 
 SIZES = (1, 200, 5000)
 PROCESSES = ("director", "spawner", "prober")
-COLUMNS = ("daemon", "servers", "processes", "RSS MB", "PSS MB", "for keepalived's RSS", "PSS")
+COLUMNS = (
+    "daemon",
+    "servers",
+    "processes",
+    "RSS MB",
+    "PSS MB",
+    "RSS / keepalived's",
+    "PSS / keepalived's",
+)
 
 
 def measure(options: Namespace) -> Iterator[Table]:

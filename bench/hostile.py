@@ -158,7 +158,7 @@ def verdicts(visits: Mapping[str, Visit]) -> Table:
         promises=(
             Promise("servers that lvs-nat misjudges", len(visits[OURS.name].wrong), 0),
             Promise(
-                "the prober's CPU for keepalived's", ratio(ours.prober[0], theirs.cpu) or 0, SHARE
+                "the prober's CPU / keepalived's", ratio(ours.prober[0], theirs.cpu) or 0, SHARE
             ),
             Promise("the prober's RSS, MB", visits[OURS.name].prober[1], MEMORY),
             Promise("growth of the prober's RSS, MB", visits[OURS.name].grown, GROWTH),

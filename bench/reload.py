@@ -75,12 +75,12 @@ def tabled(found: dict[str, list[Cost]], servers: int) -> Table:
     shares = Cost(ours.time / theirs.time, ours.processor / theirs.processor)
     return Table(
         f"1 % of {servers:,} real servers get another weight",
-        ("what", "s", "s of the processor"),
-        (*((name, *cost) for name, cost in costs.items()), ("ours for theirs", *shares)),
+        ("what", "s", "CPU s"),
+        (*((name, *cost) for name, cost in costs.items()), ("ours / keepalived's", *shares)),
         notes=("In user-mode Linux, whose seconds are long: only the ratios mean something.",),
         promises=(
-            Promise("a reload for keepalived's time", shares.time, PROMISE),
-            Promise("a reload for keepalived's processor", shares.processor, PROMISE),
+            Promise("time of a reload / keepalived's", shares.time, PROMISE),
+            Promise("CPU of a reload / keepalived's", shares.processor, PROMISE),
         ),
         bars="s",
     )

@@ -90,7 +90,7 @@ def starts(bench: Bench, runs: int) -> Table:
     first, all_ = middles["keepalived"]
     return Table(
         f"A start, {len(SERVERS)} real servers, medians of {runs} runs",
-        ("daemon", "first served after s", "for keepalived's", "all after s", "for keepalived's "),
+        ("daemon", "first served after s", "/ keepalived's", "all after s", "all / keepalived's"),
         tuple((name, a, a / first, b, b / all_) for name, (a, b) in middles.items()),
         notes=("keepalived serves before it has asked; by default lvs-nat asks first.",),
         bars="all after s",

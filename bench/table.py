@@ -67,13 +67,13 @@ def measure(options: Namespace) -> Iterator[Table]:
     added = start - times["lvs-nat start of two"]
     yield Table(
         f"{servers:,} real servers in {services} services are loaded",
-        ("what", "s", "for ipvsadm's time"),
+        ("what", "s", "/ ipvsadm's"),
         tuple((name, value, value / theirs) for name, value in times.items()),
         notes=("In user-mode Linux, whose seconds are long: only the ratios mean something.",),
         promises=(
-            Promise("load for ipvsadm's time", times["load"] / theirs, PROMISE),
+            Promise("load / ipvsadm's time", times["load"] / theirs, PROMISE),
             Promise("what thousands add to a start", added / theirs, PROMISE),
-            Promise("lvs-nat start for ipvsadm's time", start / theirs, WHOLE),
+            Promise("lvs-nat start / ipvsadm's time", start / theirs, WHOLE),
             Promise("writes where nothing has changed", max(writes), 0),
         ),
         bars="s",

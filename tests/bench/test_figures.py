@@ -9,7 +9,7 @@ TABLE = Table(
     ("daemon", "CPU s"),
     (("lvs-nat", 0.2345), ("keepalived", None)),
     notes=("Medians.",),
-    promises=(Promise("for keepalived's", 0.4, 0.6), Promise("most", 1.2, 1.5, at_least=True)),
+    promises=(Promise("/ keepalived's", 0.4, 0.6), Promise("most", 1.2, 1.5, at_least=True)),
 )
 
 
@@ -31,7 +31,7 @@ def test_a_table_is_text_for_a_terminal():
         "  lvs-nat     0.234\n"
         "  keepalived      -\n"
         "  Medians.\n"
-        "  kept: for keepalived's: 0.4 (at most 0.6)\n"
+        "  kept: / keepalived's: 0.4 (at most 0.6)\n"
         "  BROKEN: most: 1.2 (at least 1.5)"
     )
 
@@ -41,7 +41,7 @@ def test_a_table_is_markdown_for_a_document():
         "### Checks\n\n"
         "| daemon | CPU s |\n| --- | ---: |\n| lvs-nat | 0.234 |\n| keepalived | - |\n\n"
         "Medians.\n"
-        "* kept: for keepalived's: 0.4 (at most 0.6)\n"
+        "* kept: / keepalived's: 0.4 (at most 0.6)\n"
         "* BROKEN: most: 1.2 (at least 1.5)"
     )
 

@@ -95,7 +95,7 @@ def test_where_many_fail_the_time_is_compared_with_keepalivedes():
 
     promises = list(default("half", FAULTS["half"], seen))
 
-    assert promises == [Promise("time until all are out, for keepalived's", 0.25, 0.35)]
+    assert promises == [Promise("time until all are out / keepalived's", 0.25, 0.35)]
 
 
 def test_what_has_not_happened_is_said_so():
