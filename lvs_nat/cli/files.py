@@ -3,12 +3,27 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from lvs_nat.cli.options import paths
 from lvs_nat.daemon.paths import Paths
+
+# Set by the init script and by the unit: all that OPTIONS says is typed, and OPTIONS may have
+# been edited since the director was started.
+COMPLETE = "LVS_NAT_OPTIONS"
+
+
+def meant(args: argparse.Namespace) -> dict[str, str]:
+    """Return the files that a command line names; the defaults too where it leaves out no name."""
+    where = paths(args)
+    return {
+        name: str(getattr(where, name))
+        for name in ("rules", "config", "state_dir")
+        if COMPLETE in os.environ or getattr(args, name) is not None
+    }
 
 
 def of_director(args: argparse.Namespace, answer: Mapping[str, Any]) -> Paths:

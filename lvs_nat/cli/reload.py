@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterable
 
+from lvs_nat.cli.files import meant
 from lvs_nat.cli.machine import Machine
 from lvs_nat.cli.options import paths
 from lvs_nat.cli.systemd import BUSY
@@ -22,6 +23,7 @@ def run(args: argparse.Namespace, machine: Machine) -> int:
     """Have the director judge its files, and read them.
 
     It decides whether who asks may do so; who is not root may not even be able to judge them.
+    It reads its own files, and refuses where the command line means others.
     """
     where = paths(args)
     if holder(where.pid_file) is None:
@@ -30,7 +32,7 @@ def run(args: argparse.Namespace, machine: Machine) -> int:
         judge(where, machine)
         machine.systemd.order("reload")
         return 0
-    done = ask(where.socket, "reload", timeout=30.0)
+    done = ask(where.socket, "reload", timeout=30.0, **meant(args))
     _warn(done.get("warnings", ()), machine)  # a director of an older version tells none
     if done["refusals"]:
         raise KernelError("\n".join(map(str, done["refusals"])))

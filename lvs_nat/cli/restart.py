@@ -7,7 +7,7 @@ import os
 import signal
 
 from lvs_nat.cli import start
-from lvs_nat.cli.files import of_director
+from lvs_nat.cli.files import COMPLETE, of_director
 from lvs_nat.cli.machine import Machine
 from lvs_nat.cli.options import paths
 from lvs_nat.cli.reload import judge
@@ -18,9 +18,6 @@ from lvs_nat.daemon.saved import load
 from lvs_nat.errors import LvsNatError
 from lvs_nat.system.control import ask
 from lvs_nat.system.pidfile import holder
-
-# Set by the init script: all that OPTIONS says is typed, and OPTIONS may have been edited.
-COMPLETE = "LVS_NAT_OPTIONS"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

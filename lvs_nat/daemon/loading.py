@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,15 @@ from lvs_nat.core.setup import Setup
 from lvs_nat.daemon.naming import Naming
 from lvs_nat.daemon.paths import Paths
 from lvs_nat.daemon.saved import Saved, load, rules_of
-from lvs_nat.errors import ConfigError, Problem
+from lvs_nat.errors import ConfigError, LvsNatError, Problem
 from lvs_nat.model import Ruleset
 from lvs_nat.system import notify
 from lvs_nat.system.names import BUDGET
 
 log = logging.getLogger(__name__)
+
+# What a reload may name, which goes on with what the director was started with.
+PLACES = (("rules", "reads"), ("config", "reads"), ("state_dir", "keeps its state in"))
 
 
 class Loading:
@@ -38,6 +42,20 @@ class Loading:
         for warning in saved.warnings:
             log.warning("%s", warning)
         return saved.rules, saved.setup
+
+    def must_be_meant(self, request: dict[str, Any]) -> None:
+        """Raise LvsNatError where *request* names other files than ours: none of them is read.
+
+        Whoever edits a file that we do not read must not be told that it is served now.
+        """
+        wrong = []
+        for name, does in PLACES:
+            ours = str(getattr(self._paths, name))
+            meant = str(request.get(name, ours))
+            if os.path.realpath(meant) != os.path.realpath(ours):
+                wrong.append(f"the director {does} {ours}; a restart goes over to {meant}")
+        if wrong:
+            raise LvsNatError("\n".join(wrong))
 
     def refused(self, error: Exception) -> None:
         """Take note that they could not be used, and go on with what they were."""

@@ -294,8 +294,9 @@ class Service:
         answer = self._wishing.weigh(request)
         return {**answer, "warnings": self._remember()}  # what was answered outlives a crash
 
-    def _reload(self, _: dict[str, Any]) -> dict[str, Any]:
+    def _reload(self, request: dict[str, Any]) -> dict[str, Any]:
         """Read all files and go over to them; raise ConfigError and change nothing if bad."""
+        self._loading.must_be_meant(request)
         unwritten: list[str] = []
         notify.reloading()
         notify.longer(2 * BUDGET)  # names are looked up

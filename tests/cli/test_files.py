@@ -12,8 +12,10 @@ from lvs_nat.cli.main import main
 from lvs_nat.cli.options import common
 from lvs_nat.daemon.desk import Desk
 from lvs_nat.daemon.loop import Loop
+from lvs_nat.daemon.paths import defaults
 from lvs_nat.system.control import Control
 from lvs_nat.system.files import LIMIT
+from lvs_nat.system.pidfile import PidFile
 
 RUNNING = "-A -t 172.25.0.10:80 -s rr\n"
 OTHER = "-A -t 10.9.9.9:80 -s rr\n"
@@ -45,6 +47,7 @@ class Director:
             "running": lambda _: self.answer,
             "saved": lambda _: self.told.append(1) or {},
             "diff": lambda request: self.told.append(request.get("saved")) or self.differs,
+            "reload": lambda request: self.told.append(request) or {"refusals": []},
         }
         desk = Desk(Control(self.folder / "control"), loop, verbs, {}, {})
         with ThreadPoolExecutor(1) as thread:
@@ -155,6 +158,29 @@ def test_a_diff_may_be_with_another_file_whatever_has_become_of_the_directors(di
     words = FILE.replace("save", f"save --rules {other}"), f"a reload of {other}"
     assert (code, out, err) == (1, DIFFERENCE.format(*words), "")
     assert director.told == [False]
+
+
+@pytest.mark.parametrize(
+    "typed, named",
+    [
+        ("", {}),
+        ("--rules /r", {"rules": "/r"}),
+        ("--config /c --state-dir /s", {"config": "/c", "state_dir": "/s"}),
+    ],
+)
+@pytest.mark.parametrize("all_of_them", [False, True], ids=["typed", "OPTIONS"])
+def test_a_reload_tells_the_director_which_files_are_meant_and_OPTIONS_mean_defaults_too(
+    director, monkeypatch, typed, named, all_of_them
+):
+    if all_of_them:
+        monkeypatch.setenv("LVS_NAT_OPTIONS", "all")
+        default = defaults()
+        places = ("rules", "config", "state_dir")
+        named = {**{it: str(getattr(default, it)) for it in places}, **named}
+    with PidFile(director.folder / "lvs-nat.pid"):
+        assert director.type("reload", *typed.split()) == (0, "", "")
+
+    assert director.told == [{"verb": "reload", **named}]
 
 
 FILE, RELOAD = "lvs-nat save would change the file", "lvs-nat reload"

@@ -95,12 +95,12 @@ class Stage:
             signal.signal(number, handler)
         return acted.result(), code
 
-    def ask(self, verb):
-        return ask(self.paths.socket, verb)
+    def ask(self, verb, **more):
+        return ask(self.paths.socket, verb, **more)
 
-    def refusal(self, verb):
+    def refusal(self, verb, **more):
         with pytest.raises(LvsNatError) as caught:
-            self.ask(verb)
+            self.ask(verb, **more)
         return caught.value
 
     def remembered(self, ruleset):
@@ -420,6 +420,51 @@ def test_a_reload_returns_to_the_saved_rules(stage):
     assert during == ["-E -t 172.25.0.10:80 -s wrr"]
     assert (answer, after["unsaved"]) == ({"refusals": [], "warnings": []}, [])
     assert stage.table == WEB.services
+
+
+READS, KEEPS = "the director reads {}; a restart", "the director keeps its state in {}; a restart"
+
+
+@pytest.mark.parametrize(
+    "named, said",
+    [
+        ({"rules": "/other"}, [READS.format("ipvsadm") + " goes over to /other"]),
+        (
+            {"rules": "ipvsadm", "config": "/other"},
+            [READS.format("lvs-nat.conf") + " goes over to /other"],
+        ),
+        (
+            {"rules": "/a", "state_dir": "/b"},
+            [READS.format("ipvsadm") + " goes over to /a", KEEPS.format(".") + " goes over to /b"],
+        ),
+    ],
+    ids=["rules", "settings", "two"],
+)
+def test_a_reload_of_other_files_than_the_directors_is_refused_and_none_is_read(stage, named, said):
+    folder = stage.paths.state_dir
+
+    def reload():
+        stage.save(LIGHTER)
+        refusal = stage.refusal("reload", **{it: str(folder / at) for it, at in named.items()})
+        return refusal.exit_code, str(refusal), stage.ask("status")["problems"]
+
+    (code, words, problems), _ = stage.play(reload)
+
+    assert (code, problems) == (1, [])
+    assert words.replace(f"{folder}/", "").replace(str(folder), ".").splitlines() == said
+    assert stage.table == WEB.services
+
+
+def test_the_directors_files_may_be_named_too_under_whatever_name(stage):
+    link = stage.paths.state_dir / "link"
+    link.symlink_to(stage.paths.rules)
+
+    def reload():
+        stage.save(LIGHTER)
+        return stage.ask("reload", rules=str(link), config=str(stage.paths.config))
+
+    assert stage.play(reload)[0]["refusals"] == []
+    assert stage.table == LIGHTER.services
 
 
 def test_a_reload_answers_with_what_it_warns_of(stage):

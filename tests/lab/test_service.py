@@ -122,8 +122,16 @@ def test_what_is_typed_is_about_the_files_that_the_service_runs_on(director, els
     assert director.command("diff").stdout == ""
 
 
-def test_the_init_script_restarts_by_options_that_were_edited(director, elsewhere):
+def test_the_init_script_restarts_by_options_that_were_edited_and_reloads_nothing_else(
+    director, elsewhere
+):
     Path("/etc/sysconfig/lvs-nat").write_text('OPTIONS=""\n')
+    reload = director.service("reload", check=False)
+
+    words = f"the director reads {elsewhere}; a restart goes over to {RULES}"
+    assert (reload.returncode, words in reload.stderr) == (1, True)
+    assert director.status()["rules"] == str(elsewhere)
+
     director.service("restart")
 
     assert director.status()["rules"] == str(RULES)

@@ -25,6 +25,7 @@ for line in UNIT.read_text().splitlines():
         ("Service", "ExecReload", ["/usr/sbin/lvs-nat reload $OPTIONS"]),
         ("Service", "ExecStop", ["/usr/sbin/lvs-nat stop --if-stop-job $OPTIONS"]),
         ("Service", "EnvironmentFile", ["-/etc/sysconfig/lvs-nat"]),
+        ("Service", "Environment", ["LVS_NAT_OPTIONS=all"]),
         ("Service", "Restart", ["on-failure"]),
         ("Service", "RestartPreventExitStatus", ["2 4 5 6"]),
         ("Service", "RuntimeDirectory", ["lvs-nat"]),
