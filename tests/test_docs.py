@@ -84,6 +84,24 @@ def test_what_root_is_told_to_type_is_there(document, folder):
                 assert (ROOT / word).exists(), command
 
 
+def test_an_init_script_is_told_its_runlevels_before_update_rc_d_which_else_enables_nothing(folder):
+    listed = [command for command, _ in commands(ROOT / "docs/install.md", "#")]
+    place = "/etc/init.d/lvs-nat"
+    last = listed.index("update-rc.d lvs-nat defaults")
+    first = listed.index(f"install packaging/lvs-nat.init {place}")
+    packaged = (ROOT / "packaging/lvs-nat.init").read_text()
+    (folder / "script").write_text(packaged)
+
+    for command in listed[first + 1 : last]:
+        assert typed(command.replace(place, "script"), folder) == ""
+
+    _, header, rest = re.split("### (?:BEGIN|END) INIT INFO\n", (folder / "script").read_text())
+    told = {"# Default-Start: 2 3 4 5", "# Default-Stop: 0 1 6"}
+    assert told < set(header.splitlines())
+    assert set(packaged.splitlines()) == {*(folder / "script").read_text().splitlines()} - told
+    assert rest == packaged.split("### END INIT INFO\n")[1]
+
+
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_every_test_that_is_named_is_there(document):
     for file, name in NAMED.findall(document.read_text()):
