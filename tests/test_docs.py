@@ -102,6 +102,15 @@ def test_an_init_script_is_told_its_runlevels_before_update_rc_d_which_else_enab
     assert rest == packaged.split("### END INIT INFO\n")[1]
 
 
+def test_without_the_package_ipvsadm_s_own_stop_is_replaced_before_the_first_start():
+    listed = [command for command, _ in commands(ROOT / "docs/install.md", "#")]
+    unit = listed.index("install -m 644 packaging/lvs-nat.service /etc/systemd/system/")
+    started = listed.index("systemctl enable --now lvs-nat", unit)
+    drop_in = "/etc/systemd/system/ipvsadm.service.d/lvs-nat.conf"
+
+    assert f"install -D -m 644 packaging/ipvsadm.service.conf {drop_in}" in listed[unit:started]
+
+
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_every_test_that_is_named_is_there(document):
     for file, name in NAMED.findall(document.read_text()):
