@@ -89,13 +89,13 @@ def _ask(args: argparse.Namespace, verb: str, **more: Any) -> dict[str, Any]:
 def _wait(
     args: argparse.Namespace, found: dict[str, Any], machine: Machine
 ) -> tuple[dict[str, Any], bool]:
-    """Wait until the kernel counts no connection more; say how many are left as that changes.
+    """Wait until the kernel counts none more that goes on; say how many are left as that changes.
 
     Returns what is known then, and whether all of them have ended by themselves.
     """
     deadline = None if args.timeout is None else time.monotonic() + args.timeout
     said = None
-    while left := _active(found):
+    while left := sum(map(_left, found["rows"])):
         if left != said:
             machine.warn(f"{number(left, 'connection')} left")
             said = left
@@ -108,12 +108,17 @@ def _wait(
     return found, not cut
 
 
-def _active(found: dict[str, Any]) -> int:
-    return sum(int(row["active_connections"]) for row in found["rows"])
+def _left(row: dict[str, Any]) -> int:
+    """Return the connections that go on: IPVS counts no flow of UDP as active.
+
+    What is inactive of TCP has ended, and under a firewall mark nobody says what it is.
+    """
+    flows = row["inactive_connections"] if str(row["service"]).startswith("udp ") else 0
+    return int(row["active_connections"]) + int(flows)
 
 
 def _line(row: dict[str, Any]) -> str:
     kernel = row["kernel_weight"]
     now = "out of the table" if kernel is None else f"weight {kernel} in the table"
-    connections = number(row["active_connections"], "connection")
+    connections = number(_left(row), "connection")
     return f"{row['address']} under {row['service']}: weight {row['weight']}, {now}, {connections}"

@@ -100,3 +100,25 @@ def test_who_waits_for_connections_is_warned_before_and_told_after(say, form, re
     assert (code, asked) == (0, ["wish", "connections"])
     assert read(out) == ({**left, "warnings": [UNWRITTEN]} if form else line(0))
     assert err == f"{WARNING}lvs-nat: 2 connections left\n"
+
+
+@pytest.mark.parametrize(
+    "service, waits",
+    [
+        ("udp 172.25.0.10:53", True),
+        ("tcp 172.25.0.10:53", False),  # of connections that have ended
+        ("sctp 172.25.0.10:53", False),
+        ("fwmark 5", False),  # nobody says what they are of
+    ],
+)
+def test_flows_of_udp_are_waited_for_which_the_kernel_never_counts_as_active(say, service, waits):
+    def flows(number):
+        return {"rows": [{**row(0), "service": service, "inactive_connections": number}]}
+
+    answers = (flows(2), flows(1), flows(0)) if waits else (flows(2),)
+    code, out, err, asked = say(f"drain {SERVER} --wait", *answers)
+
+    assert (code, asked) == (0, ["wish", *["connections"] * (len(answers) - 1)])
+    assert out == line(0).replace("tcp 172.25.0.10:80", service)
+    told = [f"lvs-nat: {words} left\n" for words in ("2 connections", "1 connection")]
+    assert err == ("".join(told) if waits else "")
