@@ -13,10 +13,9 @@ from errno import ENOSYS, EPERM
 from time import CLOCK_MONOTONIC
 
 from lvs_nat.checks.kind import Answer
-from lvs_nat.checks.trust import distrusted
+from lvs_nat.checks.trust import ROOT, distrusted
 from lvs_nat.core.health import Outcome
 
-ROOT = frozenset({0})
 PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 # Who has written more bytes than this never stops.
 ENDLESS = 1 << 20

@@ -10,6 +10,8 @@ from collections.abc import Collection
 # As many symbolic links as the kernel follows (path_resolution(7)).
 LINKS = 40
 OTHERS = stat.S_IWGRP | stat.S_IWOTH
+ANYBODY = stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH
+ROOT = frozenset({0})
 
 
 def distrusted(path: str, owners: Collection[int]) -> str:
@@ -20,16 +22,41 @@ def distrusted(path: str, owners: Collection[int]) -> str:
     files of others (its sticky bit), they may write.
     """
     try:
-        place = _walked(path, owners)
-        if not stat.S_ISREG(os.stat(place).st_mode):
-            raise ValueError(f"{path} is no program")
-        if not os.access(place, os.X_OK):
-            raise ValueError(f"{path} is not executable; chmod +x {path}")
+        place, _ = _program(path, owners)
+        _must_be_executable(path, os.access(place, os.X_OK))
     except OSError as error:
         return f"{path}: {(error.strerror or str(error)).lower()}"
     except ValueError as error:
         return str(error)
     return ""
+
+
+def hopeless(path: str, owners: Collection[int]) -> str:
+    """Return why nobody at all may run it; "" if somebody may, or we may not look that far."""
+    try:
+        _, mode = _program(path, owners)
+        _must_be_executable(path, mode & ANYBODY)
+    except PermissionError:
+        return ""
+    except OSError as error:
+        return (error.strerror or str(error)).lower()
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+def _program(path: str, owners: Collection[int]) -> tuple[str, int]:
+    """Return where *path* leads, and its mode; raise ValueError if that is not to be run."""
+    place = _walked(path, owners)
+    mode = os.stat(place).st_mode
+    if not stat.S_ISREG(mode):
+        raise ValueError(f"{path} is no program")
+    return place, mode
+
+
+def _must_be_executable(path: str, executable: int) -> None:
+    if not executable:
+        raise ValueError(f"{path} is not executable; chmod +x {path}")
 
 
 def _walked(path: str, owners: Collection[int]) -> str:

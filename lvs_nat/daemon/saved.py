@@ -60,12 +60,14 @@ def load(
     if problems or read is None:
         raise ConfigError(problems)
     parsed, digest, found = read
-    strangers: tuple[Problem, ...] = ()
+    doubts: list[Problem] = []
     if _sets(configured):
         from lvs_nat.core import config
+        from lvs_nat.daemon.unmet import unmet
 
-        strangers = config.strangers(configured, str(paths.config), parsed.ruleset)
-    warnings = (*parsed.warnings, *strangers)
+        doubts += config.strangers(configured, str(paths.config), parsed.ruleset)
+        doubts += [Problem(str(paths.config), 0, words) for words in unmet(setup)]
+    warnings = (*parsed.warnings, *doubts)
     return Saved(
         parsed.ruleset, setup, warnings, digest, configured, addresses=found, rows=parsed.rows
     )

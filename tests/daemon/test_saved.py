@@ -64,6 +64,25 @@ def test_a_rule_file_in_a_folder_that_the_user_may_not_enter_is_one_that_he_cann
     assert (code, complaint) == (6, "lvs-nat: closed/rules: " + UNREADABLE)
 
 
+@pytest.mark.parametrize(
+    "settings, warned",
+    [
+        ("check = script\nprogram = /nosuch %h\n", "program = /nosuch: no such file or directory"),
+        ("interface = nosuch0\n", "interface = nosuch0: is not there"),
+        # What lies in a folder that the user may not enter may be there.
+        ("check = tls\nca = {}/closed/ca\nverify = chain\n", ""),
+        ("check = script\nprogram = /proc/1/root/check\n", ""),
+    ],
+)
+def test_configtest_warns_of_what_is_sure_to_be_missing(type_in, tmp_path, settings, warned):
+    (tmp_path / "conf").write_text(settings.format(tmp_path))
+    code, complaint = type_in("configtest", rules="rules", config="conf")
+
+    ending = "; no check that needs it can pass\n"
+    assert code == 0
+    assert complaint == (f"lvs-nat: warning: conf: {warned}{ending}" if warned else "")
+
+
 UNREADABLE = "cannot be read by this user; run as root\n"
 
 
