@@ -73,6 +73,19 @@ def test_a_page_has_no_fault_that_a_formatter_would_remark(judge, words, page):
     assert judge(*words.split(), page) == (0, "", "")
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_no_option_stands_inside_the_brackets_of_another(page):
+    depth = {"Oo": 1, "Oc": -1}
+    for line in page.read_text().splitlines():
+        words = re.findall(r"\bO[opc]\b", line) if line.startswith(".") else []
+        deep = 0
+        for word in words:
+            deep += depth.get(word, 0)
+            assert deep in (0, 1), line
+        # Op has all that follows on its line between its brackets.
+        assert "Op" not in words[:-1], line
+
+
 @pytest.mark.parametrize("command", main.COMMANDS)
 def test_every_command_and_its_options_are_in_the_manual(command, capsys):
     heads = dict(re.findall(r"^\.It Cm (\S+)(.*)$", section(PROGRAM, "COMMANDS"), re.M))
