@@ -132,6 +132,25 @@ def test_every_link_to_a_file_finds_it(document):
         assert (document.parent / target).exists(), target
 
 
+@pytest.mark.parametrize(
+    "title, words",
+    [
+        (
+            "From keepalived",
+            "notify_up notify_down quorum_up quorum_down smtp_alert lvs_notify_fifo "
+            "virtual_server_group",
+        ),
+        ("From ldirectord", "emailalert callback fallbackcommand autoreload monitorfile"),
+    ],
+)
+def test_who_comes_from_elsewhere_finds_what_has_become_of_hooks_and_alerts(title, words):
+    text = (ROOT / "docs/checks.md").read_text().split(f"## {title}\n")[1].split("\n## ")[0]
+    theirs = {row.split(" | ")[0] for row in text.splitlines() if row.startswith("| ")}
+    told = {word for cell in theirs for word in re.findall(r"`(\w+)`", cell)}
+
+    assert set(words.split()) <= told
+
+
 def test_both_readmes_tell_the_same_to_type():
     english, chinese = ROOT / "README.md", ROOT / "README.zh-CN.md"
 
