@@ -158,6 +158,18 @@ def test_both_readmes_tell_the_same_to_type():
         assert commands(english, prompt) == commands(chinese, prompt)
 
 
+def test_both_readmes_name_the_same_files_and_words_in_every_row_and_paragraph():
+    told = []
+    for name in ("README.md", "README.zh-CN.md"):
+        text = re.sub(r"^```.*?^```$", "", (ROOT / name).read_text(), flags=re.M | re.S)
+        parts = re.split(r"\n(?=\|)|\n\n+", text.replace("README.zh-CN.md", "README.md"))
+        words = (re.findall(r"`([^`]+)`|\]\(([^)]+)\)", part) for part in parts)
+        told.append([set(map("".join, found)) for found in words if found])
+
+    english, chinese = told
+    assert english == chinese
+
+
 def test_both_readmes_show_a_demo_that_kept_its_promises():
     shown = {
         re.search(r"^```text\n(.*?)^```$", (ROOT / name).read_text(), re.M | re.S)[1]
