@@ -72,10 +72,10 @@ def _misread(command: argparse.ArgumentParser, words: Sequence[str]) -> NoReturn
     command.error(f"{command.prog} has {what}{_near(word, options)}")
 
 
-def _near(word: str, known: Iterable[str]) -> str:
+def _near(word: str, known: Iterable[str], likeness: float = 0.6) -> str:
     from difflib import get_close_matches  # only who has erred waits for it
 
-    near = get_close_matches(word, known, 1)
+    near = get_close_matches(word, known, 1, likeness)
     return f": did you mean {near[0]}?" if near else ""
 
 
@@ -131,14 +131,12 @@ def main(argv: Sequence[str] | None = None, machine: Machine | None = None) -> i
 
 def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = _Parser(prog="lvs-nat", description=lvs_nat.__doc__)
-    parser.set_defaults(misread=partial(_misread, parser))
     parser.add_argument("--version", action="version", version=f"lvs-nat {lvs_nat.__version__}")
     # prog: argparse would format a usage line to find it.
     commands = parser.add_subparsers(metavar="COMMAND", required=True, prog=parser.prog)
     asked = [word for word in words[:1] if word in COMMANDS]
-    if words and not asked and not words[0].startswith("-"):
-        hint = _near(words[0], COMMANDS) or ": lvs-nat --help has them all"
-        parser.error(f"there is no command {words[0]}{hint}")
+    if words and not asked and words[0] not in ("-h", "--help", "--version"):
+        _no_command(parser, words[0])
     for name in asked or COMMANDS:  # only what runs is imported, or even made
         command = commands.add_parser(
             name,
@@ -151,6 +149,15 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
             command.set_defaults(misread=partial(_misread, command))
             importlib.import_module(_module(name)).configure(command)
     return parser
+
+
+def _no_command(parser: argparse.ArgumentParser, word: str) -> NoReturn:
+    """Refuse *word*, which stands where a command should; argparse would take what follows it."""
+    if word.startswith("-"):
+        hint = _near(word, ("--help", "--version"), 0.8) or ": options stand after the command"
+        parser.error(f"lvs-nat has no option {word}{hint}")
+    hint = _near(word, COMMANDS) or ": lvs-nat --help has them all"
+    parser.error(f"there is no command {word}{hint}")
 
 
 def _module(command: str) -> str:

@@ -201,6 +201,9 @@ def test_a_command_line_that_is_none_of_ours_is_an_error_of_2(words, told):
     assert "usage:" in err.getvalue()
 
 
+AFTER = ": options stand after the command"
+
+
 @pytest.mark.parametrize(
     "words, said, usage",
     [
@@ -215,7 +218,14 @@ def test_a_command_line_that_is_none_of_ours_is_an_error_of_2(words, told):
             "lvs-nat has no option --vresion: did you mean --version?",
             "lvs-nat [",
         ),
-        ("--frobnicate status", "lvs-nat has no option --frobnicate", "lvs-nat ["),
+        ("--frobnicate status", "lvs-nat has no option --frobnicate" + AFTER, "lvs-nat ["),
+        ("--bogus", "lvs-nat has no option --bogus" + AFTER, "lvs-nat ["),
+        ("--rules F rules", "lvs-nat has no option --rules" + AFTER, "lvs-nat ["),
+        ("--rules=F rules", "lvs-nat has no option --rules=F" + AFTER, "lvs-nat ["),
+        ("--version=2", "lvs-nat has no option --version=2: did you mean --version?", "lvs-nat ["),
+        ("--json status", "lvs-nat has no option --json" + AFTER, "lvs-nat ["),
+        ("-n rules", "lvs-nat has no option -n" + AFTER, "lvs-nat ["),
+        ("-- status", "lvs-nat has no option --" + AFTER, "lvs-nat ["),
         ("status --josn", "has no option --josn: did you mean --json?", "lvs-nat status ["),
         (
             "drain --timeot 5 a:80",
