@@ -52,6 +52,8 @@ MODULES = {
     "enable": "drain",
     "weight": "drain",
 }
+# Words that look like the command they are to undo.
+OPPOSITES = {"undrain": "enable", "undisable": "enable"}
 
 
 class _Parser(argparse.ArgumentParser):
@@ -156,7 +158,7 @@ def _no_command(parser: argparse.ArgumentParser, word: str) -> NoReturn:
     if word.startswith("-"):
         hint = _near(word, ("--help", "--version"), 0.8) or ": options stand after the command"
         parser.error(f"lvs-nat has no option {word}{hint}")
-    hint = _near(word, COMMANDS) or ": lvs-nat --help has them all"
+    hint = _near(OPPOSITES.get(word, word), COMMANDS) or ": lvs-nat --help has them all"
     parser.error(f"there is no command {word}{hint}")
 
 

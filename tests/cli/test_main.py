@@ -208,6 +208,8 @@ AFTER = ": options stand after the command"
     "words, said, usage",
     [
         ("sttus", "there is no command sttus: did you mean status?", "lvs-nat ["),
+        ("undrain 10.0.0.1:80", "there is no command undrain: did you mean enable?", "lvs-nat ["),
+        ("undisable", "there is no command undisable: did you mean enable?", "lvs-nat ["),
         (
             "frobnicate",
             "there is no command frobnicate: lvs-nat --help has them all",
