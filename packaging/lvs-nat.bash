@@ -23,6 +23,7 @@ _lvs_nat() {
     case $before in
         --rules | --config) _lvs_nat_names -f; return ;;
         --run-dir | --state-dir) _lvs_nat_names -d; return ;;
+        --service | --timeout | --for) return ;; # whatever it may be, no option
         --colour) _lvs_nat_words "auto always never"; return ;;
     esac
     case $command in

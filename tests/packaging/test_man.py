@@ -430,6 +430,10 @@ def test_bash_completes_the_options_of_a_command(command, folder, capsys):
         (("rules", "m"), {"my rules", "more"}),
         (("status", "--js"), {"--json"}),
         (("status", "m"), set()),
+        (("drain", "--service", ""), set()),  # nobody can know what it may be
+        (("drain", "--timeout", "-"), set()),
+        (("disable", "--for", "=", ""), set()),
+        (("drain", "--wait", "--ti"), {"--timeout"}),
         (("demo", "--colour", "a"), {"auto", "always"}),
         (("demo", "--colour", "=", "n"), {"never"}),
     ],
