@@ -239,6 +239,16 @@ def test_the_manual_s_examples_name_commands_that_exist():
     assert set(used) <= set(main.COMMANDS)
 
 
+def test_a_server_is_taken_out_by_what_a_reload_does_not_undo():
+    (text,) = (it for it in examples(PROGRAM) if "192.168.122.10" in it)
+    typed = text.splitlines()
+
+    assert [line.split()[:2] for line in typed] == [["lvs-nat", "drain"], ["lvs-nat", "enable"]]
+    for line in typed:
+        _, command, *words = line.split()
+        main._parser([command]).parse_args([command, *words])
+
+
 def of_spec(keys):
     """Return each setting of the configspec with its type and the type's arguments."""
     found = [re.fullmatch(r"(\w+) = (\w+)\((.*?)(?:, )?default=None\)", key) for key in keys]
