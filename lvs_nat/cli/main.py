@@ -32,7 +32,7 @@ COMMANDS = {
     "disable": "take a real server out of service at once",
     "enable": "let a real server serve again",
     "weight": "set the weight of a real server in what runs",
-    "diff": "show what save would write, what reload would do",
+    "diff": "show what save would write, and what reload would do to the rules",
     "save": "write the running rules to the rule file",
     "configtest": "tell every problem of every file, and touch nothing",
     "rules": "show the table that a rule file means, as ipvsadm -S -n spells it",

@@ -247,6 +247,14 @@ def test_what_may_be_meant_is_said_and_how_that_command_is_used(words, said, usa
     assert lines[1].startswith(f"usage: {usage}")
 
 
+def test_a_diff_is_said_to_be_one_of_rules_as_it_knows_nothing_of_settings(capsys):
+    with pytest.raises(SystemExit):
+        main(["diff", "--help"])
+
+    what = "show what save would write, and what reload would do to the rules"
+    assert what in " ".join(capsys.readouterr().out.split())
+
+
 @pytest.mark.parametrize("command", ["start", "status", "rules", "stop"])
 def test_every_command_has_help(command, capsys):
     with pytest.raises(SystemExit) as ended:
