@@ -151,9 +151,14 @@ def _checks(server: dict[str, Any]) -> list[str]:
         asked = f"{check['check']} {check['endpoint']}{way}"
         lines.append(f"    {asked}: {_state(check)}, {_words(check)}")
         if check["history"]:
-            latency = "/".join(f"{check['latency'][it]:.3g}" for it in ("least", "mean", "most"))
-            lines.append(f"      {check['history']}  {latency} ms (least/mean/most)")
+            lines.append(f"      {check['history']}{_latency(check['latency'])}")
     return lines
+
+
+def _latency(found: dict[str, float | None]) -> str:
+    """Return it in words; nothing where no probe has passed, for which older directors tell 0."""
+    known = [found[it] for it in ("least", "mean", "most")]
+    return f"  {'/'.join(f'{it:.3g}' for it in known)} ms (least/mean/most)" if all(known) else ""
 
 
 def _state(server: dict[str, Any]) -> str:

@@ -166,7 +166,8 @@ def _ahead(who: Target, due: float, now: float) -> float:
 
 def _check(who: Target, health: Health, pulse: Pulse, now: float) -> dict[str, Any]:
     due, warmth = pulse.due.get(who), pulse.warmth.get(who, COLD)
-    latencies = {"mean": warmth.mean, "least": warmth.least, "most": warmth.most}
+    known = {"mean": warmth.mean, "least": warmth.least, "most": warmth.most}
+    latency = {key: round(value * 1000, 3) if warmth.most else None for key, value in known.items()}
     return {
         "check": question(who),
         "endpoint": str(who.endpoint),
@@ -174,7 +175,7 @@ def _check(who: Target, health: Health, pulse: Pulse, now: float) -> dict[str, A
         **_health(health, now),
         "next_probe_in": None if due is None else _ahead(who, due, now),
         "history": warmth.marks,
-        "latency": {key: round(value * 1000, 3) for key, value in latencies.items()},
+        "latency": latency,
     }
 
 

@@ -17,7 +17,7 @@ RULES = rules(
     service("172.25.0.10:443"),
 )
 FIRST = Row(tcp(VIP), RS1.endpoint)
-WARM = Warmth("++-++", 0.00044, 0.0004, 0.0009)
+WARM, NEVER_WELL = Warmth("++-++", 0.00044, 0.0004, 0.0009), Warmth("---")
 ASKED, REFUSING = Target(RS1.endpoint, Check()), Target(RS2.endpoint, Check())
 
 
@@ -30,7 +30,9 @@ def shown(colour=False, checks=False):
     cluster, _ = judged(cluster, verdicts, 100.0)
     actual = rules(service(VIP, real("192.168.122.10:80", 0)), RULES.services[Mark(7)])
     counters = {FIRST: Counters(active=3, inactive=12)}
-    found = report(cluster, actual, counters, Pulse({ASKED: 190.3}, {ASKED: WARM}), 190.0)
+    found = report(
+        cluster, actual, counters, Pulse({ASKED: 190.3}, {ASKED: WARM, REFUSING: NEVER_WELL}), 190.0
+    )
     return text(
         {
             "pid": 42,
@@ -85,6 +87,17 @@ def test_every_check_is_shown_where_that_is_asked_for():
         "  192.168.122.20:80  down 90 s  10 (out)   0/0    connection refused",
     ]
     assert lines[place + 2] == "      ++-++  0.4/0.44/0.9 ms (least/mean/most)"
+
+
+def test_of_a_check_that_never_passed_no_latency_is_shown():
+    lines = shown(checks=True).splitlines()
+    place = next(number for number, line in enumerate(lines) if "tcp 192.168.122.20:80" in line)
+
+    assert lines[place : place + 3] == [
+        "    tcp 192.168.122.20:80: down 90 s, connection refused",
+        "      ---",
+        "",
+    ]
 
 
 def test_of_several_checks_the_one_that_differs_is_shown():

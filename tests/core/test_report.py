@@ -100,7 +100,7 @@ def test_every_server_says_how_it_fares_and_why():
                     "ms": None,
                     "next_probe_in": None,
                     "history": "",
-                    "latency": {"mean": 0.0, "least": 0.0, "most": 0.0},
+                    "latency": {"mean": None, "least": None, "most": None},
                 }
             ],
             "wish": None,
