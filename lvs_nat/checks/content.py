@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from lvs_nat.checks.effort import SEARCHING, Effort, TooSlow
+from lvs_nat.checks.effort import SEARCHING, Effort, read
 from lvs_nat.checks.kind import shown
 from lvs_nat.core.questions import Http
 
@@ -44,11 +44,7 @@ def _contains(text: bytes) -> Judge:
 
 def _matches(pattern: re.Pattern[bytes]) -> Judge:
     def judge(body: bytes, whole: bool) -> str:
-        try:
-            found = Effort(SEARCHING).spend(pattern.search, body)
-        except TooSlow as error:
-            return str(error)
-        if found:
+        if Effort(SEARCHING).spend(pattern.search, body):
             return ""
         return f"its body does not match {shown(pattern.pattern)}{_within(whole)}"
 
@@ -76,8 +72,7 @@ def _json(pointer: str, wanted: str) -> Judge:
         if not whole:
             return _LONG
         try:
-            # Numbers stay as they are written, however many digits they have.
-            value = json.loads(body, parse_int=str, parse_float=str)
+            value = read(_value, body)
         except (ValueError, RecursionError):
             return f"its body is no JSON: {shown(body)}"
         try:
@@ -89,6 +84,11 @@ def _json(pointer: str, wanted: str) -> Judge:
         return "" if found == wanted else f"{pointer} is {shown(said)}"
 
     return judge
+
+
+def _value(text: bytes) -> Any:
+    # Numbers stay as they are written, however many digits they have.
+    return json.loads(text, parse_int=str, parse_float=str)
 
 
 def _at(value: Any, tokens: list[str]) -> Any:

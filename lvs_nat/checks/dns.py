@@ -96,16 +96,13 @@ def _heard(plan: Plan, asked: bytes, effort: Effort, received: bytes) -> Answer 
     """Return the answer; where it was cut short, the same question over TCP."""
     if len(received) > MOST:
         return f"one of {len(received)} bytes, for which nobody has asked"
-    try:
-        read = _read(received, asked, effort)
-        if isinstance(read, str):
-            return read
-        cut = read.flags & dns.flags.TC and plan.answer is not None
-        if cut and read.rcode() == plan.rcode:
-            return _over_tcp(plan)
-        return effort.spend(judged, read, plan)
-    except TooSlow as error:
-        return Answer(Outcome.FAIL, str(error))
+    read = _read(received, asked, effort)
+    if isinstance(read, str):
+        return read
+    cut = read.flags & dns.flags.TC and plan.answer is not None
+    if cut and read.rcode() == plan.rcode:
+        return _over_tcp(plan)
+    return effort.spend(judged, read, plan)
 
 
 class Dialogue:
@@ -124,13 +121,10 @@ class Dialogue:
         if len(self._heard) < length or len(self._heard) < 2:
             return None
         effort = Effort(READING)
-        try:
-            read = _read(self._heard[2:length], self._asked, effort)
-            if isinstance(read, str):
-                return unanswered(read)
-            return effort.spend(judged, read, self._plan)
-        except TooSlow as error:
-            return Answer(Outcome.FAIL, str(error))
+        read = _read(self._heard[2:length], self._asked, effort)
+        if isinstance(read, str):
+            return unanswered(read)
+        return effort.spend(judged, read, self._plan)
 
     def end(self, why: stream.End) -> Answer | None:
         """Return what it means that no more will come."""

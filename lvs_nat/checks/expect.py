@@ -115,10 +115,7 @@ class Talk:
             elif act is None:
                 return self._go_inside()
             else:
-                try:
-                    match = self._search(act)
-                except TooSlow as error:
-                    return Answer(Outcome.FAIL, str(error))
+                match = self._search(act)
                 if match is None:
                     return None
                 groups = match.groupdict()

@@ -25,6 +25,7 @@ from h2.events import (
 from h2.exceptions import ProtocolError
 
 from lvs_nat.checks import sockets, stream
+from lvs_nat.checks.effort import TooSlow, read
 from lvs_nat.checks.kind import Answer, shown
 from lvs_nat.checks.stream import MUTE, End, Heard, Line
 from lvs_nat.core.health import Outcome
@@ -153,7 +154,9 @@ class Call:
         if self._heard > MOST:
             return _failed(f"no more is read after {MOST} bytes")
         try:
-            answer = self._take(self._http.receive_data(data))
+            answer = self._take(read(self._http.receive_data, data))
+        except TooSlow:
+            raise
         except Exception as error:  # whatever its bytes do to the library is the server's fault
             return _failed(f"HTTP/2: {error}")
         if answer:

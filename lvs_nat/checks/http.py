@@ -9,6 +9,7 @@ from functools import lru_cache, partial
 from typing import NamedTuple
 
 from lvs_nat.checks import content, sockets, stream
+from lvs_nat.checks.effort import read
 from lvs_nat.checks.kind import Answer, shown
 from lvs_nat.checks.response import Malformed, Response, usual
 from lvs_nat.checks.stream import MUTE, Again, End, Heard, Line
@@ -119,7 +120,7 @@ class Exchange:
                 return self._judge(status, body, True)
         response = self._reading()
         try:
-            whole = response.feed(data)
+            whole = read(response.feed, data)
         except Malformed as error:
             return Answer(Outcome.FAIL, str(error))
         status = response.status

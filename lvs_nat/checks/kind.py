@@ -108,6 +108,8 @@ class Kind(NamedTuple):
     A question without steps is polled for EPOLLOUT, one with steps for its own *events*, both
     for errors.  proceed is called with the poll's events until it returns an answer, or another
     question under way that goes on in its place within the same deadline; it must never block.
+    It raises TooSlow (checks/effort.py) where what came takes too long to make sense of; the
+    question is over then, and may be asked again with patience.
     unasked says what the errno of an OSError that either raised means.  overdue, where there is
     one, is asked for the answer when the deadline has passed; it returns None where silence
     means what it means for all kinds.  reached, where there is one, says that the server's

@@ -13,6 +13,7 @@ from datetime import datetime, timezone
 from functools import lru_cache, partial
 from typing import NamedTuple, Union
 
+from lvs_nat.checks import effort
 from lvs_nat.checks.kind import Answer, shown
 from lvs_nat.checks.stream import BUDGET, PIECE, Again, Dialogue, End, Heard
 from lvs_nat.core import certificate
@@ -291,12 +292,12 @@ class Layer:
 
 def seen(tls: ssl.SSLObject) -> certificate.Certificate:
     """Return what the server's certificate says; raise ValueError if that cannot be read."""
-    return certificate.read(tls.getpeercert(True) or b"")
+    return effort.read(certificate.read, tls.getpeercert(True) or b"")
 
 
 @lru_cache(maxsize=256)
 def _ends(der: bytes) -> datetime:
-    return certificate.read(der).ends
+    return effort.read(certificate.read, der).ends
 
 
 def day(moment: datetime) -> str:

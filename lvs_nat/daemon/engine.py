@@ -18,6 +18,7 @@ from lvs_nat.daemon.mishaps import Mishaps
 from lvs_nat.daemon.probe import Probe
 from lvs_nat.daemon.sentinels import Sentinels
 from lvs_nat.daemon.sharing import LOAD, Load, Sharing
+from lvs_nat.daemon.underway import UnderWay
 from lvs_nat.model import Endpoint
 
 # A turn that comes later than this (seconds) was kept from running: deadlines that passed
@@ -28,6 +29,9 @@ LATE = 0.05
 PASS = Outcome.PASS
 # How many answers one call of poll may bring.
 ANSWERS = 1024
+# Whoever is heard after his deadline, which is our fault, may go on; but to end he has so many
+# times his time-out.
+RESPITE = 10
 
 
 class Engine:
@@ -37,6 +41,7 @@ class Engine:
     was not settled before it, or is not after it.  room is how many questions may be under
     way at once.  worst_lag is the worst lateness of a turn in seconds; its owner may set it
     back to 0.  mishaps hears of faults in a check's own code, which end that probe alone.
+    worked measures the time of our own process.
     """
 
     def __init__(
@@ -47,6 +52,7 @@ class Engine:
         lent: Lent = NOTHING_LENT,
         mishaps: Mishaps | None = None,
         load: Load = LOAD,
+        worked: Callable[[], float] = time.thread_time,
     ) -> None:
         self.worst_lag = 0.0
         self.room = room
@@ -55,7 +61,6 @@ class Engine:
         self._ended = ended
         self._clock = clock
         self._targets: dict[Target, Probe] = {}
-        self._asking: dict[int, Probe] = {}
         self._newcomers = 0
         self._waiting: deque[Probe] = deque()
         # Who is to be asked in one go, and how many have been and not answered yet.
@@ -65,6 +70,8 @@ class Engine:
         self._look_at = self._agenda.look_at
         self._poll = select.epoll()
         self._mishaps = mishaps or Mishaps()
+        acts = self._end, self._begin, self._heard_late
+        self._under_way = UnderWay(self._poll, clock, self._mishaps, *acts, worked)
         self._sentinels = Sentinels(self._poll, room, self.hasten_all, self._mishaps)
         self._sharing = Sharing(
             lent, self._poll, self.hasten, self._answered, self._fail_together, self._mishaps, load
@@ -72,7 +79,7 @@ class Engine:
 
     @property
     def in_flight(self) -> int:
-        return len(self._asking) + self._batched
+        return len(self._under_way) + self._batched
 
     def close(self) -> None:
         """Withdraw every question and ask no more."""
@@ -152,33 +159,37 @@ class Engine:
         """
         self._agenda.skip_answered()
         wait = min(max(0.0, self._agenda.soonest - self._clock()), longest)
-        ready = self._poll.poll(wait, ANSWERS)
+        ready = self._poll.poll(min(wait, self._under_way.leisure()), ANSWERS)
         now = self._clock()
-        others = self._answers(ready, now)
-        if len(ready) < ANSWERS:
-            self._pass_time(now, others)
+        others = self._hear(ready, now)
+        if len(ready) == ANSWERS:
+            others += self._hear(self._all_ready(), now)
+        self._pass_time(now, others)
+        self._under_way.catch_up(now)
         return others
 
-    def _answers(self, ready: list[tuple[int, int]], now: float) -> list[tuple[int, int]]:
-        others = []
-        for fd, events in ready:
-            probe = self._asking.get(fd)
-            if probe is not None:
-                self._proceed(probe, fd, events, now)
-            elif not (self._sentinels.sees_to(fd) or self._sharing.sees_to(fd, now)):
-                others.append((fd, events))
-        return others
+    def _hear(self, ready: list[tuple[int, int]], now: float) -> list[tuple[int, int]]:
+        return [
+            (fd, events)
+            for fd, events in self._under_way.hear(ready, now)
+            if not (self._sentinels.sees_to(fd) or self._sharing.sees_to(fd, now))
+        ]
+
+    def _all_ready(self) -> list[tuple[int, int]]:
+        return self._poll.poll(0.0, len(self._under_way) + len(self._sentinels) + ANSWERS)
 
     def _full(self) -> bool:
-        return len(self._asking) + len(self._sentinels) >= self.room
+        return len(self._under_way) + len(self._sentinels) >= self.room
 
     def _pass_time(self, now: float, others: list[tuple[int, int]]) -> None:
         """See to all slots up to *now*; nothing is overdue of which the answer was not read."""
         lag = now - self._agenda.soonest
         self.worst_lag = max(self.worst_lag, lag)
-        if late := lag > LATE:
+        # While we heard what had been set aside, we did run.
+        if late := lag - self._under_way.seconds > LATE:
             # The machine may have stood still between the poll and the look at the clock.
-            others += self._answers(self._poll.poll(0, len(self._asking) + ANSWERS), now)
+            others += self._hear(self._all_ready(), now)
+        self._under_way.seconds = 0.0
         for probe in self._agenda.due(now):
             if probe.asking is not None:
                 self._overdue(probe, now, late)
@@ -211,16 +222,9 @@ class Engine:
         if type(asking) is Answer:
             self._end(probe, asking, self._clock(), now)
             return
-        self._wait_for(probe, asking)
+        self._under_way.wait_for(probe, asking)
         patience = probe.check.timeout if probe.settled else probe.patience
         self._look_at(probe, probe.began + patience)
-
-    def _wait_for(self, probe: Probe, asking: Any) -> None:
-        probe.asking = asking
-        fd = asking.fileno()
-        self._asking[fd] = probe
-        probe.events = events = asking.events if probe.steps else select.EPOLLOUT
-        self._poll.register(fd, events)
 
     def _ask_together(self) -> None:
         """Ask those that are due, of each batch in one go."""
@@ -255,24 +259,10 @@ class Engine:
             self._batched -= 1
             self._end(probe, answer, now, now)
 
-    def _proceed(self, probe: Probe, fd: int, events: int, now: float) -> None:
-        asking = probe.asking
-        try:
-            answer = probe.proceed(asking, events)
-        except Exception as error:
-            answer = self._mishaps.answer(error)
-        if answer is None:
-            if probe.steps and asking.events != probe.events:
-                probe.events = asking.events
-                self._poll.modify(fd, probe.events)
-            return
-        self._over(probe, fd)
-        if type(answer) is Answer:
-            self._end(probe, answer, now, now)
-        else:
-            self._wait_for(probe, answer)
-
     def _overdue(self, probe: Probe, now: float, late: bool) -> None:
+        if self._under_way.unheard(probe):
+            probe.wake = 0  # that is heard first, and `_heard_late` called
+            return
         whole = probe.began + probe.check.timeout
         if probe.due < whole and probe.reached():
             self._look_at(probe, whole)
@@ -289,12 +279,20 @@ class Engine:
             answer = Answer(Outcome.SILENT, words)
         self._end(probe, answer, now, now)
 
+    def _heard_late(self, probe: Probe, now: float) -> None:
+        """Let a probe go on of which something was heard after its deadline only."""
+        last = probe.began + RESPITE * probe.check.timeout
+        if now < last:
+            self._look_at(probe, min(now + probe.check.timeout, last))
+        else:
+            self._overdue(probe, now, False)
+
     def _give_up(self, probe: Probe) -> None:
         """Close the question under way, if there is one."""
         if probe.asking is None:
             return
         if probe.batch is None:
-            self._over(probe, probe.asking.fileno())
+            self._under_way.over(probe, probe.asking.fileno())
             return
         self._batched -= 1
         probe.asking = None
@@ -302,17 +300,6 @@ class Engine:
             probe.batch.forget(probe.where)
         except Exception as error:
             self._mishaps.answer(error)
-
-    def _over(self, probe: Probe, fd: int) -> None:
-        """Close the question that waits on *fd*; one that cannot be closed is over as well."""
-        del self._asking[fd]
-        asking, probe.asking = probe.asking, None
-        try:
-            asking.close()  # and the poll forgets it by itself
-        except Exception as error:
-            self._mishaps.answer(error)
-            with suppress(OSError):
-                self._poll.unregister(fd)
 
     def _end(self, probe: Probe, answer: Answer, ended: float, now: float) -> None:
         """Take *answer* for the verdict of the probe that ended at *ended*; set the next."""

@@ -28,15 +28,16 @@ class Probe:
     it is settled, and well, the same answer once more changes nothing but its times.
     returning says that it may be down, for its failures or because it could not be asked;
     passes is how often it has passed in a row, which nobody needs of one that is settled, and
-    unknowns how often in a row it could not be asked.
+    unknowns how often in a row it could not be asked.  cost is what its answers take us, in
+    seconds, 0 while they take no more than a moment (UnderWay).
     """
 
     __slots__ = (
-        "_load", "_mishaps", "again", "answer", "asking", "batch", "began", "check", "due",
-        "events", "kind", "latency", "number", "outcome", "pace", "passes", "phase", "proceed",
-        "returning", "round_trip", "sentinel", "settled", "start", "steps", "suspected",
-        "suspected_at", "target", "times", "told", "told_at", "unknowns", "verdicts", "wake",
-        "weight", "where", "words",
+        "_load", "_mishaps", "again", "answer", "asking", "batch", "began", "check", "cost",
+        "due", "events", "kind", "latency", "number", "outcome", "pace", "passes", "phase",
+        "proceed", "returning", "round_trip", "sentinel", "settled", "start", "steps",
+        "suspected", "suspected_at", "target", "times", "told", "told_at", "unknowns",
+        "verdicts", "wake", "weight", "where", "words",
     )  # fmt: skip
 
     def __init__(self, target: Target, load: Callable[[CheckKind], Kind], mishaps: Mishaps) -> None:
@@ -55,6 +56,7 @@ class Probe:
         self.asking: Any = None
         self.events = 0
         self.again = False
+        self.cost = 0.0
         self.began = 0.0
         self.due = 0.0
         self.wake = -1

@@ -8,7 +8,7 @@ import time
 from contextlib import closing, contextmanager, suppress
 
 from lvs_nat.checks import kinds
-from lvs_nat.checks.effort import LIMIT
+from lvs_nat.checks.effort import LIMIT, TooSlow, patience
 from lvs_nat.checks.kind import Answer, unasked
 from lvs_nat.core.health import Outcome
 from lvs_nat.core.setup import Check, Target
@@ -30,7 +30,19 @@ def ask(question, endpoint, timeout=5.0, kind=None, **more):
 
 
 def ask_by(kind, prepared, timeout):
-    """Return the answer to what *kind* has *prepared*."""
+    """Return the answer to what *kind* has *prepared*: with patience, where that is called for."""
+    try:
+        return _ask_once(kind, prepared, timeout)
+    except TooSlow:
+        pass
+    try:
+        with patience():
+            return _ask_once(kind, prepared, timeout)
+    except TooSlow as error:
+        return Answer(Outcome.FAIL, str(error))
+
+
+def _ask_once(kind, prepared, timeout):
     deadline = time.monotonic() + timeout
     try:
         asking = kind.start(prepared)

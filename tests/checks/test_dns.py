@@ -66,13 +66,14 @@ def streaming(conduct, port=0, host="127.1.2.3", stays=True):
 
         def serve():
             with suppress(OSError):
-                client, _ = server.accept()
-                with client:
-                    client.settimeout(5)
-                    length = int.from_bytes(client.recv(2), "big")
-                    client.sendall(conduct(client.recv(length)))
-                    if stays:
-                        client.recv(1)
+                while True:
+                    client, _ = server.accept()
+                    with client, suppress(ConnectionError):  # whoever asks again resets the first
+                        client.settimeout(5)
+                        length = int.from_bytes(client.recv(2), "big")
+                        client.sendall(conduct(client.recv(length)))
+                        if stays:
+                            client.recv(1)
 
         thread = threading.Thread(target=serve)
         thread.start()

@@ -9,7 +9,7 @@ import socket
 import struct
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +18,7 @@ import pytest
 from lvs_nat.checks import kinds
 from lvs_nat.core import orders, wire
 from lvs_nat.core.health import Outcome
-from lvs_nat.core.questions import CheckKind, Script, Syn
+from lvs_nat.core.questions import CheckKind, Http, Script, Syn
 from lvs_nat.core.setup import Check, Target
 from lvs_nat.daemon import prober
 from lvs_nat.daemon.link import Link, Probed, ProberLost, ProberTrouble
@@ -267,6 +267,42 @@ def test_a_killed_prober_is_replaced_at_once_and_the_director_told(well):
         seen = until(link, lambda seen: lost(seen) and outcomes(seen, well))
 
     assert lost(seen) == [ProberLost("killed by signal 9")]
+
+
+def answering_at_once(server, number, said):
+    """Answer *number* questions at a time with what is *said*, until the server is shut."""
+    clients = []
+    with suppress(OSError):
+        while True:
+            clients.append(server.accept()[0])
+            if len(clients) == number:
+                for client in clients:
+                    with client, suppress(ConnectionError):
+                        client.recv(65536)
+                        client.sendall(said)
+                clients.clear()
+    for client in clients:
+        client.close()
+
+
+def test_fifty_servers_whose_answers_take_long_to_search_hang_no_prober(well):
+    said = b"HTTP/1.1 200 OK\r\nContent-Length: 40\r\n\r\n" + b"a" * 40
+    check = Check(Http(regex="(a+)+b"), interval=1.0, timeout=5.0, fast=1.0)
+    with serving("0.0.0.0") as (server, target), spawned(look=0.5) as link:
+        port = target.endpoint.port
+        ill = [Target(at(f"127.9.0.{n}:{port}"), check) for n in range(50)]
+        thread = threading.Thread(target=answering_at_once, args=(server, len(ill), said))
+        thread.start()
+        link.ask([well, *ill])
+        seen = until(
+            link, lambda seen: lost(seen) or sum(bool(outcomes(seen, it)) for it in ill) >= 15, 30.0
+        )
+        server.shutdown(socket.SHUT_RDWR)
+        thread.join()
+
+    assert lost(seen) == []
+    assert set(outcomes(seen, well)) == {Outcome.PASS}
+    assert {it for target in ill for it in outcomes(seen, target)} == {Outcome.FAIL}
 
 
 def test_a_hung_prober_is_replaced(well):
