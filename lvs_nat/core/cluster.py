@@ -206,14 +206,24 @@ class Cluster:
         configured = self.meant(key).weight if key in self.members else Destination.weight
         return joined([self.healths[who] for who in all_], configured) if all_ else None
 
-    def table(self, now: float) -> Table:
-        """Return the services as the kernel should have them now."""
+    def table(self, now: float, chosen: Mapping[ServiceName, Choice] | None = None) -> Table:
+        """Return the services as the kernel should have them now.
+
+        *chosen* are the `choices` of now, where they are known.
+        """
+        chosen = self.choices(now) if chosen is None else chosen
+        return {
+            name: replace(service, destinations=chosen[name].rows) if name in chosen else service
+            for name, service in self.rules.services.items()
+        }
+
+    def choices(self, now: float) -> dict[ServiceName, Choice]:
+        """Return who takes the clients of each service that has anything to choose."""
         well = _all_well(self.healths.values())
         return {
-            name: service
-            if self._settled(service, well)
-            else replace(service, destinations=self.choice(name, now).rows)
+            name: self.choice(name, now)
             for name, service in self.rules.services.items()
+            if not self._settled(service, well)
         }
 
     def choice(self, name: ServiceName, now: float) -> Choice:

@@ -24,14 +24,23 @@ from lvs_nat.core.plan import (
     plan,
     subject,
 )
+from lvs_nat.core.pool import Choice
 from lvs_nat.core.quarrels import Edit, Quarrels
 from lvs_nat.core.resuming import presumed
 from lvs_nat.core.setup import Drift, Own, Setup, Target
 from lvs_nat.core.spelling import spell_operation
+from lvs_nat.core.standing import Standings
 from lvs_nat.core.suspicion import Flows, flows
 from lvs_nat.core.targets import Here
 from lvs_nat.core.wishes import Wishes
-from lvs_nat.daemon.logbook import LINES, log_change, log_flowing, log_suspicion, log_work
+from lvs_nat.daemon.logbook import (
+    LINES,
+    log_change,
+    log_flowing,
+    log_standings,
+    log_suspicion,
+    log_work,
+)
 from lvs_nat.errors import KernelError
 from lvs_nat.model import Counters, Endpoint, Ruleset, ServiceName, SyncRole, bare
 
@@ -108,6 +117,7 @@ class Director:
         # Services that rules have named which run no more, and the kernel still holds.
         self._dropped: frozenset[ServiceName] = frozenset()
         self._empty_since: float | None = None
+        self._standings: Standings | None = None
         self._hold_until = 0.0
 
     def hold(self, seconds: float) -> None:
@@ -222,7 +232,9 @@ class Director:
         before = self.cluster
         self.cluster = before.watched(self.counters, now, self._silent_since).counted(now)
         log_flowing(self.cluster.flowing - before.flowing)
-        operations = self._operations()
+        chosen = self.cluster.choices(now)
+        self._standings = log_standings(self.cluster, chosen, self._standings)
+        operations = self._operations(chosen)
         self._expected = None  # should the kernel's answer be lost, edits and our own work mix
         refusals = self._table.apply(operations) if operations else ()
         done = carried_out(operations, [refusal.operation for refusal in refusals])
@@ -238,13 +250,13 @@ class Director:
     def pending(self) -> tuple[Operation, ...]:
         """Read the kernel and return what its table still differs by from what is wanted."""
         self.reconcile()
-        return self._operations()
+        return self._operations(self.cluster.choices(self._clock()))
 
-    def _operations(self) -> tuple[Operation, ...]:
+    def _operations(self, chosen: Mapping[ServiceName, Choice]) -> tuple[Operation, ...]:
         rules = self.cluster.rules
         services = {
             name: service
-            for name, service in self.cluster.table(self._clock()).items()
+            for name, service in self.cluster.table(self._clock(), chosen).items()
             # A service is not opened before one of its servers may serve.
             if service.destinations or name in self.actual.services or not self.holding
         }

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
-from lvs_nat.core.cluster import Row
+from lvs_nat.core.cluster import Cluster, Row
 from lvs_nat.core.health import State
 from lvs_nat.core.judging import Change
 from lvs_nat.core.plan import Operation
+from lvs_nat.core.pool import Choice
 from lvs_nat.core.spelling import spell_operation
+from lvs_nat.core.standing import ORDINARY, Standings, reliefs, standings, troubles
+from lvs_nat.model import ServiceName
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +29,33 @@ def log_suspicion(suspected: bool) -> None:
         )
     else:
         log.warning("a real server answers again: the director is no longer suspected")
+
+
+def log_standings(
+    cluster: Cluster, chosen: Mapping[ServiceName, Choice], before: Standings | None
+) -> Standings:
+    """Say of each virtual service what trouble it has got into and what it is rid of.
+
+    Returns how they stand now.  Where nobody knows how they stood *before*, as at a director's
+    first look, nothing is said: the last director has said it.
+    """
+    after = standings(cluster, chosen, before)
+    known = after if before is None else before
+    changed = [
+        name
+        for name in cluster.rules.services.keys() & {**known, **after}.keys()
+        if known.get(name) != after.get(name)
+    ]
+    for name in sorted(changed, key=str)[:LINES]:
+        was, now = known.get(name, ORDINARY), after.get(name, ORDINARY)
+        if words := troubles(was, now, cluster.setup.service(name)):
+            log.error("virtual service %s: %s", name, "; ".join(words))
+        if words := reliefs(was, now):
+            level = logging.INFO if now.quorate else logging.WARNING
+            log.log(level, "virtual service %s: %s", name, "; ".join(words))
+    if len(changed) > LINES:
+        log.error("and %d more virtual services", len(changed) - LINES)
+    return after
 
 
 def log_flowing(rows: Iterable[Row]) -> None:
