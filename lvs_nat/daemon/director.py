@@ -39,6 +39,7 @@ from lvs_nat.daemon.logbook import (
     log_flowing,
     log_standings,
     log_suspicion,
+    log_wishes,
     log_work,
 )
 from lvs_nat.errors import KernelError
@@ -118,6 +119,7 @@ class Director:
         self._dropped: frozenset[ServiceName] = frozenset()
         self._empty_since: float | None = None
         self._standings: Standings | None = None
+        self._looked: float | None = None
         self._hold_until = 0.0
 
     def hold(self, seconds: float) -> None:
@@ -232,6 +234,8 @@ class Director:
         before = self.cluster
         self.cluster = before.watched(self.counters, now, self._silent_since).counted(now)
         log_flowing(self.cluster.flowing - before.flowing)
+        log_wishes(before.wishes, self._looked, now)
+        self._looked = now
         chosen = self.cluster.choices(now)
         self._standings = log_standings(self.cluster, chosen, self._standings)
         operations = self._operations(chosen)

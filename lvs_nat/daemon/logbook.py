@@ -9,9 +9,10 @@ from lvs_nat.core.cluster import Cluster, Row
 from lvs_nat.core.health import State
 from lvs_nat.core.judging import Change
 from lvs_nat.core.plan import Operation
-from lvs_nat.core.pool import Choice
+from lvs_nat.core.pool import Choice, Wish
 from lvs_nat.core.spelling import spell_operation
 from lvs_nat.core.standing import ORDINARY, Standings, reliefs, standings, troubles
+from lvs_nat.core.wishes import Wishes, come_due
 from lvs_nat.model import ServiceName
 
 log = logging.getLogger(__name__)
@@ -56,6 +57,15 @@ def log_standings(
     if len(changed) > LINES:
         log.error("and %d more virtual services", len(changed) - LINES)
     return after
+
+
+def log_wishes(wishes: Wishes, since: float | None, now: float) -> None:
+    """Say which of the operator's wishes have come due by themselves after *since*."""
+    for whom, it in come_due(wishes, since, now):
+        if it.at(now) is Wish.NOTHING:
+            log.info("real server %s is in service again: its time out of it is over", whom)
+        else:
+            log.info("real server %s has had its time to drain: what is left is given up", whom)
 
 
 def log_flowing(rows: Iterable[Row]) -> None:

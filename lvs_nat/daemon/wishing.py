@@ -102,16 +102,15 @@ class Wishing:
         rows = _rows(cluster, request)
         endpoints = {key.endpoint for key in rows}
         wishes = without(cluster.wishes, endpoints, _service(request), cluster.members)
+        wanted = _wanted(wish, request, now)
         if wish is not Wish.NOTHING:
-            wanted = Wanted(
-                wish, _later(now, request, "cut_after"), _later(now, request, "ends_after")
-            )
             wishes.update(dict.fromkeys((_whom(key, request) for key in rows), wanted))
         if not request.get("force"):
             _guard(cluster, cluster.wished(wishes, now), now)
+        times = _times(wanted, now)
+        log.info("the operator wants %s %s%s", _subject(request), WORDS[wish], times)
         self._director.wish(wishes)
         warnings = self.keep()
-        log.info("the operator wants %s %s", request["server"], WORDS[wish])
         return {"rows": self.standing(rows), "warnings": warnings}
 
     def weigh(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -121,6 +120,12 @@ class Wishing:
             raise LvsNatError(f"{weight} is no weight; write 0 to {WEIGHT_MAX}")
         self._director.reconcile()  # what was edited by hand a moment ago came first
         rows = _rows(self._director.cluster, request)
+
+        def allowed(before: Cluster, after: Cluster, now: float) -> None:
+            if not request.get("force"):
+                _guard(before, after, now)
+            log.info("the operator gives %s the weight %d", _subject(request), weight)
+
         self._director.edit(
             tuple(
                 SetDestination(
@@ -128,7 +133,7 @@ class Wishing:
                 )
                 for key in rows
             ),
-            lambda before, after, now: None if request.get("force") else _guard(before, after, now),
+            allowed,
         )
         return {"rows": self.standing(rows)}
 
@@ -188,6 +193,27 @@ def _service(request: dict[str, Any]) -> ServiceName | None:
         return service_name(str(request["service"]))
     except ValueError as error:
         raise LvsNatError(f"{error}; write for example 'tcp 172.25.0.10:80'") from error
+
+
+def _subject(request: dict[str, Any]) -> str:
+    service = _service(request)
+    return f"{request['server']} under {service}" if service else str(request["server"])
+
+
+def _wanted(wish: Wish, request: dict[str, Any], now: float) -> Wanted:
+    if wish is Wish.NOTHING:
+        return Wanted(wish)
+    cut, ends = _later(now, request, "cut_after"), _later(now, request, "ends_after")
+    if ends is not None and ends <= now:
+        raise LvsNatError("--for 0 would end at once: give it a time, or leave it out")
+    return Wanted(wish, cut, ends)
+
+
+def _times(wanted: Wanted, now: float) -> str:
+    """Return the times of a wish in words to add."""
+    cut, ends = (None if at is None else at - now for at in (wanted.cut, wanted.ends))
+    left = "" if cut is None else f"; what is left after {cut:g} s is given up"
+    return left if ends is None else f"{left}; in service again after {ends:g} s"
 
 
 def _whom(key: Row, request: dict[str, Any]) -> Whom:

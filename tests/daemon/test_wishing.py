@@ -338,6 +338,8 @@ def test_a_weight_is_set_in_what_runs_and_saved_with_it(stage):
         ({"wish": "drain", "server": "192.168.122.10", "cut_after": "soon"}, "cut_after is a numb"),
         ({"wish": "drain", "server": "192.168.122.10", "ends_after": -1}, "ends_after is a number"),
         ({"wish": "drain", "server": "192.168.122.10", "cut_after": float("nan")}, "cut_after is"),
+        ({"wish": "drain", "server": "192.168.122.10", "ends_after": 0}, "--for 0 would end at on"),
+        ({"wish": "disable", "server": "192.168.122.10", "ends_after": 1e-99}, "--for 0 would end"),
     ],
 )
 def test_what_nobody_can_wish_is_refused_in_words(stage, request_, words):
@@ -428,3 +430,76 @@ def test_the_guard_does_not_let_the_last_weight_become_0(tmp_path):
     with pytest.raises(LvsNatError, match="this would leave 0% of the weight"):
         stage.wishing.weigh({"server": "192.168.122.20:80", "weight": 0})
     assert stage.rows() == (DRAINED, RS2)
+
+
+@pytest.fixture
+def told(stage, caplog):
+    """Return what was logged since it was asked last."""
+    caplog.set_level(logging.INFO)
+    caplog.clear()
+
+    def since():
+        found = [record.message for record in caplog.records]
+        caplog.clear()
+        return found
+
+    return since
+
+
+DRAIN = "ipvsadm -e -t 172.25.0.10:80 -r 192.168.122.10:80 -m -w 0"
+DELETE = "ipvsadm -d -t 172.25.0.10:80 -r 192.168.122.10:80"
+ADD = "ipvsadm -a -t 172.25.0.10:80 -r 192.168.122.10:80 -m -w 5"
+DRAINING = "drained: no new clients, those it has may finish"
+
+
+def test_what_the_operator_wants_is_logged_before_it_is_done_and_so_is_its_end(stage, told):
+    stage.asks("drain", service=f"tcp {VIP}", cut_after=30.0, ends_after=90.0)
+
+    who = f"192.168.122.10:80 under tcp {VIP}"
+    assert told() == [
+        f"the operator wants {who} {DRAINING}; what is left after 30 s is given up; in service "
+        "again after 90 s",
+        DRAIN,
+    ]
+    stage.later(29)
+    assert told() == []
+    stage.later(1)
+    left = f"real server {who} has had its time to drain: what is left is given up"
+    assert told() == [left, DELETE]
+    stage.later(59)
+    assert told() == []
+    stage.later(1)
+    assert told() == [f"real server {who} is in service again: its time out of it is over", ADD]
+    stage.later(1)
+    assert told() == []
+
+
+def test_a_wish_that_ends_while_no_director_runs_is_logged_by_the_next_one(stage, told):
+    stage.asks("disable", ends_after=60.0)
+    told()
+    stage.now += 61
+    stage.restart()
+    stage.later(1)
+
+    ended = "real server 192.168.122.10:80 is in service again: its time out of it is over"
+    assert told() == [ended, ADD]
+
+
+@pytest.mark.parametrize("wish, done", [("enable", DRAIN.replace("-w 0", "-w 7")), ("disable", "")])
+def test_a_weight_is_logged_with_who_gave_it_whatever_that_does(stage, told, wish, done):
+    stage.asks(wish)
+    told()
+    weighs(stage, 7)
+
+    given = "the operator gives 192.168.122.10:80 the weight 7"
+    assert told() == [given, *filter(None, [done])]
+
+
+def test_what_is_refused_is_not_logged_as_wanted(tmp_path, caplog):
+    stage = Stage(tmp_path, least=0.9)
+    caplog.set_level(logging.INFO)
+    caplog.clear()
+    with pytest.raises(LvsNatError, match="this would leave"):
+        stage.asks("drain")
+
+    assert caplog.messages == []
