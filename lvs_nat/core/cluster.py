@@ -115,7 +115,9 @@ class Cluster:
         return nothing.reloaded(self.rules, self.setup)
 
     def meant(self, key: Row) -> Destination:
-        return self.rules.services[key.service].destinations[key.endpoint]
+        """Return what the rules want of a row; of a sorry server they say nothing."""
+        found = self.rules.services[key.service].destinations.get(key.endpoint)
+        return Destination(key.endpoint) if found is None else found
 
     def returning(self, rows: Iterable[Row], now: float) -> Cluster:
         """Let *rows* come back slowly, where their service wants that and others serve."""
@@ -203,8 +205,7 @@ class Cluster:
         departure = self.departures.get(key)
         if departure is not None and departure.flowing:
             all_ = tuple(who for who in all_ if not who.path)
-        configured = self.meant(key).weight if key in self.members else Destination.weight
-        return joined([self.healths[who] for who in all_], configured) if all_ else None
+        return joined([self.healths[who] for who in all_], self.meant(key).weight) if all_ else None
 
     def table(self, now: float, chosen: Mapping[ServiceName, Choice] | None = None) -> Table:
         """Return the services as the kernel should have them now.

@@ -101,7 +101,8 @@ class Wishing:
         cluster, now = self._director.cluster, self._clock()
         rows = _rows(cluster, request)
         endpoints = {key.endpoint for key in rows}
-        wishes = without(cluster.wishes, endpoints, _service(request), cluster.members)
+        everywhere = (*cluster.members, *cluster.sorries)
+        wishes = without(cluster.wishes, endpoints, _service(request), everywhere)
         wanted = _wanted(wish, request, now)
         if wish is not Wish.NOTHING:
             wishes.update(dict.fromkeys((_whom(key, request) for key in rows), wanted))
@@ -119,7 +120,7 @@ class Wishing:
         if type(weight) is not int or not 0 <= weight <= WEIGHT_MAX:
             raise LvsNatError(f"{weight} is no weight; write 0 to {WEIGHT_MAX}")
         self._director.reconcile()  # what was edited by hand a moment ago came first
-        rows = _rows(self._director.cluster, request)
+        rows = _weighed(self._director.cluster, request)
 
         def allowed(before: Cluster, after: Cluster, now: float) -> None:
             if not request.get("force"):
@@ -171,19 +172,34 @@ WORDS = {
 
 
 def _rows(cluster: Cluster, request: dict[str, Any]) -> list[Row]:
-    """Return the rows of the server that *request* names, with its port or without."""
+    """Return the rows of the server that *request* names, with its port or without.
+
+    Those of sorry servers are among them.
+    """
     name, service = str(request.get("server")), _service(request)
     if service is not None and service not in cluster.rules.services:
         raise LvsNatError(f"there is no virtual service {service}; see lvs-nat status")
     found = [
         key
-        for key in cluster.members
+        for key in (*cluster.members, *cluster.sorries)
         if name in (str(key.endpoint), str(key.endpoint.address)) and service in (None, key.service)
     ]
     if not found:
         where = f" under {service}" if service else ""
         raise LvsNatError(f"there is no real server {name}{where}; see lvs-nat status")
     return found
+
+
+def _weighed(cluster: Cluster, request: dict[str, Any]) -> list[Row]:
+    """Return those rows of the server that have a weight in the rules."""
+    found = _rows(cluster, request)
+    rows = [key for key in found if key in cluster.members]
+    if not rows:
+        raise LvsNatError(
+            f"{found[0].endpoint} is a sorry server, which has no weight to set: `lvs-nat disable` "
+            "it, or take it out of `sorry` in lvs-nat.conf"
+        )
+    return rows
 
 
 def _service(request: dict[str, Any]) -> ServiceName | None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from lvs_nat.core.cluster import Cluster
 from lvs_nat.core.health import Outcome, Verdict
 from lvs_nat.core.plan import SetDestination
-from lvs_nat.core.setup import Check, ServiceSetup, Setup, Target
+from lvs_nat.core.setup import Check, ServiceSetup, Setup, Target, WhenEmpty
 from lvs_nat.daemon.director import Director
 from lvs_nat.daemon.wishing import Wishing
 from lvs_nat.errors import LvsNatError
@@ -21,22 +21,24 @@ from tests.fakes import FakeIpvs
 from tests.hostile import altered, damaged, values
 
 PASS = Verdict(Outcome.PASS, "connected")
+REFUSED = Verdict(Outcome.REFUSED, "refused")
 DRAINED, QUIESCED2 = real("192.168.122.10:80", 0), real("192.168.122.20:80", 0)
+SORRY = real("192.168.122.99:80")
 OTHER = "172.25.0.11:80"
 
 
 class Stage:
     """A director whose servers are well, its operator, and a clock for both."""
 
-    def __init__(self, folder, ruleset=WEB, least=0.0):
+    def __init__(self, folder, ruleset=WEB, least=0.0, **setup):
         self.now = 1000.0
         self.ahead = 1e9  # what wall time is ahead of that
         self.path = folder / "state" / "wishes.json"
-        setup = Setup(ServiceSetup(keep_at_least=least))
+        setup = Setup(ServiceSetup(keep_at_least=least, **setup))
         self.kernel = FakeIpvs()
         self.director = Director(Cluster.of(ruleset, setup, {}), self.kernel, self.clock)
         self.wishing = self.another()
-        well = [(Target(row.endpoint, Check()), PASS) for row in (RS1, RS2)]
+        well = [(Target(row.endpoint, Check()), PASS) for row in (RS1, RS2, SORRY)]
         self.director.hear(well)
 
     def clock(self):
@@ -503,3 +505,59 @@ def test_what_is_refused_is_not_logged_as_wanted(tmp_path, caplog):
         stage.asks("drain")
 
     assert caplog.messages == []
+
+
+@pytest.fixture
+def apologetic(tmp_path):
+    """Return a stage with a sorry server that stands in: whom it stands in for are dead."""
+    sorry = {"when_empty": WhenEmpty.SORRY, "sorry": (SORRY.endpoint,)}
+    found = Stage(tmp_path, least=0.0, **sorry)
+    dead = [(Target(row.endpoint, Check()), REFUSED) for row in (RS1, RS2)]
+    found.director.hear(dead * 2)
+    return found
+
+
+@pytest.mark.parametrize("wish, left", [("drain", (replace(SORRY, weight=0),)), ("disable", ())])
+def test_a_sorry_server_is_drained_and_disabled_like_any_other(apologetic, wish, left):
+    stood = apologetic.rows()
+    (row,) = apologetic.asks(wish, "192.168.122.99:80", service=f"tcp {VIP}", ends_after=60.0)
+
+    assert stood == (SORRY,)
+    assert apologetic.rows() == left
+    assert (row["address"], row["weight"]) == ("192.168.122.99:80", 1)
+    apologetic.restart()
+    assert apologetic.later(1).rows() == left
+    assert apologetic.later(60).rows() == (SORRY,)
+    apologetic.asks(wish, "192.168.122.99")
+    apologetic.asks("enable", "192.168.122.99")
+    assert apologetic.rows() == (SORRY,)
+
+
+def test_a_sorry_server_has_no_weight_to_set(apologetic):
+    words = (
+        "192.168.122.99:80 is a sorry server, which has no weight to set: `lvs-nat disable` it, "
+        "or take it out of `sorry` in lvs-nat.conf"
+    )
+    with pytest.raises(LvsNatError, match=words.replace(".", r"\.")):
+        apologetic.wishing.weigh({"server": "192.168.122.99:80", "weight": 3})
+
+    assert apologetic.rows() == (SORRY,)
+
+
+def test_only_where_a_server_is_in_the_rules_it_is_weighed(tmp_path):
+    both = rules(service(VIP, RS1), service(OTHER, SORRY))
+    stage = Stage(tmp_path, both, sorry=(SORRY.endpoint,), when_empty=WhenEmpty.SORRY)
+    rows = stage.wishing.weigh({"server": "192.168.122.99:80", "weight": 3})["rows"]
+
+    assert [(row["service"], row["weight"]) for row in rows] == [(f"tcp {OTHER}", 3)]
+    assert len(stage.asks("drain", "192.168.122.99:80")) == 2
+
+
+def test_a_wish_under_one_service_leaves_the_one_for_a_sorry_server_of_another(tmp_path):
+    both = rules(service(VIP, RS1), service(OTHER, SORRY))
+    stage = Stage(tmp_path, both, sorry=(SORRY.endpoint,), when_empty=WhenEmpty.SORRY)
+    stage.asks("disable", "192.168.122.99:80")
+    stage.asks("enable", "192.168.122.99:80", service=f"tcp {OTHER}")
+    stage.director.hear([(Target(RS1.endpoint, Check()), REFUSED)] * 2)
+
+    assert (stage.rows(), stage.rows(OTHER)) == ((), (SORRY,))
