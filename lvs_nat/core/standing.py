@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 from lvs_nat.core.cluster import Cluster, Row
 from lvs_nat.core.health import State
@@ -53,10 +54,15 @@ def standings(
 
 def _unjudged(cluster: Cluster, name: ServiceName) -> bool:
     """Whether nobody can say yet how a service stands; one without servers does not stand."""
-    destinations = cluster.rules.services[name].destinations
-    asked = (who for it in destinations for who in cluster.members[Row(name, it)])
-    healths = (cluster.healths[who] for who in asked)
-    return not destinations or any(it.state is State.NEW and it.last is None for it in healths)
+    keys = [Row(name, endpoint) for endpoint in cluster.rules.services[name].destinations]
+    return not keys or any(map(partial(_unknown, cluster), keys))
+
+
+def _unknown(cluster: Cluster, key: Row) -> bool:
+    departure = cluster.departures.get(key)
+    guessed = departure is not None and departure.presumed
+    healths = (cluster.healths[who] for who in cluster.members[key])
+    return any(it.last is None and (guessed or it.state is State.NEW) for it in healths)
 
 
 def troubles(before: Standing, after: Standing, setup: ServiceSetup) -> list[str]:

@@ -7,6 +7,7 @@ import pytest
 from lvs_nat.core.cluster import Cluster
 from lvs_nat.core.health import Health, Outcome, State, Verdict, Weight
 from lvs_nat.core.leaving import Departure
+from lvs_nat.core.memory import Memory, parse, spell
 from lvs_nat.core.pool import Stand, Wish, choose, row
 from lvs_nat.core.questions import Http
 from lvs_nat.core.rescue import rescued
@@ -14,6 +15,7 @@ from lvs_nat.core.setup import Check, OnFailure, ServiceSetup, Setup, Target, Wh
 from lvs_nat.core.wishes import Wanted, Whom
 from tests.builders import RS1, RS2, VIP, WEB, real, rules, service, tcp
 from tests.daemon.test_director import PASS, REFUSED, Story
+from tests.fakes import FakeIpvs
 
 NAME = tcp(VIP)
 SILENT, WRONG = Verdict(Outcome.SILENT, "no answer"), Verdict(Outcome.FAIL, "status 500")
@@ -137,3 +139,26 @@ def test_nobody_is_rescued_from_a_dead_server_that_the_guard_keeps():
 
     assert weights(told) == {RS1.endpoint: 5, RS2.endpoint: 10}
     assert rescued(told.director.cluster, told.table) == frozenset()
+
+
+@pytest.mark.parametrize(
+    "setup", [{"keep_at_least": 0.9}, {"when_empty": WhenEmpty.KEEP}, {}], ids=str
+)
+@pytest.mark.parametrize("verdict", [REFUSED, SILENT, WRONG])
+def test_who_was_found_at_weight_0_is_not_kept_before_it_has_served(setup, verdict):
+    kernel = FakeIpvs(service(VIP, replace(RS1, weight=0), replace(RS2, weight=0)))
+    told = Story(WEB, Setup(default=ServiceSetup(**setup)), kernel).looks()
+
+    assert weights(told) == {RS1.endpoint: 0, RS2.endpoint: 0}
+    told.hears(RS1, verdict)
+    assert RS1.endpoint not in {at for at, weight in weights(told).items() if weight}
+    told.hears(RS1, PASS, PASS).hears(RS2, PASS, PASS).hears(RS1, WRONG, WRONG)
+    kept = 5 if setup.get("keep_at_least") else 0
+    assert weights(told) == {RS1.endpoint: kept, RS2.endpoint: 10}
+
+
+def test_the_next_director_does_not_keep_them_either():
+    presumed = Departure(1.0, presumed=True)
+    noted = Memory("", True, 0.0, "", "", "", "", departures={(f"tcp {VIP}", "a:1"): presumed})
+
+    assert parse(spell(noted)).departures == noted.departures

@@ -1,6 +1,7 @@
 """What the log says of virtual services as a whole."""
 
 import logging
+from dataclasses import replace
 
 import pytest
 
@@ -125,6 +126,15 @@ def test_what_the_operator_empties_is_told_like_any_other(told):
 
 def test_a_start_says_nothing_before_the_first_verdicts_and_then_what_is_wrong(told):
     one = Story().looks().hears(RS1, REFUSED)
+
+    assert told() == []
+    one.hears(RS2, REFUSED)
+    assert told() == [("ERROR", NONE)]
+
+
+def test_rows_found_at_weight_0_are_no_news_before_the_first_verdicts(told):
+    found = service(VIP, replace(RS1, weight=0), replace(RS2, weight=0))
+    one = Story(kernel=FakeIpvs(found)).looks().hears(RS1, REFUSED)
 
     assert told() == []
     one.hears(RS2, REFUSED)
