@@ -11,6 +11,7 @@ from typing import Protocol
 
 from lvs_nat.core.cluster import Cluster
 from lvs_nat.core.drift import adopt, configured, edits, foreign, lost, perform, reweighed
+from lvs_nat.core.fates import fate
 from lvs_nat.core.health import Verdict
 from lvs_nat.core.judging import judged
 from lvs_nat.core.leaving import SilentSince, unseen
@@ -36,6 +37,7 @@ from lvs_nat.core.wishes import Wishes
 from lvs_nat.daemon.logbook import (
     LINES,
     log_change,
+    log_edits,
     log_flowing,
     log_standings,
     log_suspicion,
@@ -283,7 +285,7 @@ class Director:
             self._empty_since = now
         if now - self._empty_since < SECOND_LOOK:
             return True
-        self._heed([Edit(WHOLE, "-C")], "the whole table is put back", now)
+        self._heed([Edit(WHOLE, "-C", "the whole table is put back")], now)
         self._empty_since = None
         self._expected = None
         return False
@@ -304,7 +306,13 @@ class Director:
         done = edits(rules, expected, configured(self.actual, setup), setup.own)
         if not done:
             return
-        self._heed([Edit(subject(it), spell_operation(it)) for it in done], WORDS[policy], now)
+        self._heed(
+            [
+                Edit(subject(it), spell_operation(it), fate(it, policy, rules, expected))
+                for it in done
+            ],
+            now,
+        )
         if policy is Drift.REPAIR:
             self._ended |= {it.daemon.role for it in done if isinstance(it, StartDaemon)}
             return
@@ -313,14 +321,10 @@ class Director:
         if policy is Drift.ADOPT:
             self.meant = rules
 
-    def _heed(self, done: Sequence[Edit], what_becomes: str, now: float) -> None:
+    def _heed(self, done: Sequence[Edit], now: float) -> None:
         """Tell what somebody did; where it is a program that never tires, now and then only."""
         self.quarrels = self.quarrels.after(done, now)
-        told = [it.command for it in done if not self._damped(it.subject)]
-        for command in told[:LINES]:
-            log.warning("somebody ran ipvsadm %s (%s)", command, what_becomes)
-        if len(told) > LINES:
-            log.warning("and %d more changes by somebody (%s)", len(told) - LINES, what_becomes)
+        log_edits([it for it in done if not self._damped(it.subject)])
         due = self.quarrels.due(now)
         for quarrel in due[:LINES]:
             log.error("%s", quarrel)
@@ -339,8 +343,3 @@ class Director:
 
 
 WHOLE = "the whole table"
-WORDS = {
-    Drift.ADOPT: "kept; `lvs-nat save` writes it to the rule file",
-    Drift.REPAIR: "put back",
-    Drift.REPORT: "left as it is, and not saved",
-}

@@ -10,6 +10,7 @@ from lvs_nat.core.health import State
 from lvs_nat.core.judging import Change
 from lvs_nat.core.plan import Operation
 from lvs_nat.core.pool import Choice, Wish
+from lvs_nat.core.quarrels import Edit
 from lvs_nat.core.spelling import spell_operation
 from lvs_nat.core.standing import ORDINARY, Standings, reliefs, standings, troubles
 from lvs_nat.core.wishes import Wishes, come_due
@@ -97,6 +98,15 @@ def log_change(change: Change) -> None:
         log.info("real server %s is up: %s", where, words)
     else:
         log.debug("real server %s is %s: %s", where, change.after.state.value, words)
+
+
+def log_edits(done: Sequence[Edit]) -> None:
+    """Spell what somebody else has done to the table, and say what becomes of it."""
+    for it in done[:LINES]:
+        log.warning("somebody ran ipvsadm %s (%s)", it.command, it.fate)
+    if more := done[LINES:]:
+        fates = "; ".join(sorted({it.fate for it in more}))
+        log.warning("and %d more changes by somebody (%s)", len(more), fates)
 
 
 def log_work(done: Sequence[Operation]) -> None:

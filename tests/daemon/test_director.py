@@ -12,6 +12,7 @@ from lvs_nat.core.plan import (
     DelService,
     SetDestination,
     SetService,
+    SetTimeouts,
     StartDaemon,
     plan,
 )
@@ -20,7 +21,7 @@ from lvs_nat.core.resuming import presumed
 from lvs_nat.core.setup import Check, Drift, Own, ServiceSetup, Setup, Target
 from lvs_nat.daemon.director import SECOND_LOOK, Director
 from lvs_nat.errors import KernelError
-from lvs_nat.model import SyncDaemon, SyncRole
+from lvs_nat.model import SyncDaemon, SyncRole, Timeouts
 from tests.builders import RS1, RS2, VIP, WEB, real, rules, service, tcp
 from tests.fakes import FakeIpvs
 
@@ -434,3 +435,18 @@ def test_a_reload_that_begins_to_check_a_server_takes_it_out_after_no_less_than_
     assert before == WEB.services
     assert story.hears(RS1, REFUSED).looks().table == WEB.services
     assert story.hears(RS1, REFUSED).table == rules(service(VIP, RS2)).services
+
+
+@pytest.mark.parametrize(
+    "ruled, left, words",
+    [
+        (None, Timeouts(901, 121, 301), "left as it is: the rules have no --set for it"),
+        (Timeouts(900, 120, 300), Timeouts(900, 120, 300), "put back"),
+    ],
+)
+def test_idle_timeouts_are_said_to_be_put_back_where_they_are(ruled, left, words, caplog):
+    story = Story(replace(WEB, timeouts=ruled), Setup(drift=Drift.REPAIR)).serving().looks()
+    story.by_hand(SetTimeouts(Timeouts(901, 121, 301))).looks().looks()
+
+    assert story.kernel.read().timeouts == left
+    assert caplog.messages == [f"somebody ran ipvsadm --set 901 121 301 ({words})"]
