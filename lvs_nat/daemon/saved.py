@@ -60,12 +60,12 @@ def load(
     if problems or read is None:
         raise ConfigError(problems)
     parsed, digest, found = read
-    strangers: tuple[Problem, ...] = ()
+    doubts: tuple[Problem, ...] = ()
     if _sets(configured):
         from lvs_nat.core import config
 
-        strangers = config.strangers(configured, str(paths.config), parsed.ruleset)
-    warnings = (*parsed.warnings, *strangers)
+        doubts = config.doubts(configured, str(paths.config), parsed.ruleset)
+    warnings = (*parsed.warnings, *doubts)
     return Saved(
         parsed.ruleset, setup, warnings, digest, configured, addresses=found, rows=parsed.rows
     )
