@@ -88,6 +88,12 @@ def _service(reading: Reading, place: Place, section: Any, above: ServiceSetup) 
     if given.get("sorry") and "when_empty" not in given:
         given["when_empty"] = WhenEmpty.SORRY
     found = replace(above, **given)
+    if found.when_empty is not WhenEmpty.SORRY and found.sorry:
+        if "sorry" in given:
+            reading.say(
+                (*place, "sorry"), "sorry is of no use here: it belongs to when_empty = sorry"
+            )
+        found = replace(found, sorry=())  # who stands in for nobody is not asked
     if found.hysteresis >= found.quorum and {"hysteresis", "quorum"} & given.keys():
         key = "hysteresis" if "hysteresis" in given else "quorum"
         what = f"hysteresis = {found.hysteresis} is not less than quorum = {found.quorum}"

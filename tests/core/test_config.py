@@ -38,6 +38,7 @@ SAMPLE = Path(__file__).parents[2] / "etc/lvs-nat.conf"
 WEB = Listener(Transport.TCP, Endpoint.parse("172.25.0.10:80"))
 RS1 = Endpoint.parse("192.168.122.10:80")
 RS2 = Endpoint.parse("192.168.122.20:80")
+SECTION = ("[services]", "[[tcp 172.25.0.10:80]]")
 RS6 = Endpoint.parse("[fd00::20]:80")
 
 
@@ -401,8 +402,31 @@ def test_settings_for_what_no_rule_has_are_told():
     assert doubts("", "", rules) == ()
 
 
+@pytest.mark.parametrize("other", ["keep", "refuse", "withdraw"])
+@pytest.mark.parametrize("above", [(), SECTION])
+def test_sorry_servers_that_could_never_stand_in_are_told(other, above):
+    text = (*above, f"when_empty = {other}", "sorry = 192.168.122.99:80")
+
+    assert wrong(*text) == [
+        f"lvs-nat.conf:{len(text)}: sorry is of no use here: it belongs to when_empty = sorry"
+    ]
+
+
+def test_a_service_that_does_something_else_when_it_is_empty_has_no_sorry_servers():
+    text = lines("sorry = 192.168.122.99:80", *SECTION, "when_empty = keep")
+    setup = parse(text, "")
+
+    assert setup.default.sorry == (Endpoint.parse("192.168.122.99:80"),)
+    assert setup.services[WEB] == ServiceSetup(when_empty=WhenEmpty.KEEP)
+
+
+def test_a_service_that_names_sorry_servers_has_them_stand_in_whatever_is_above():
+    text = lines("when_empty = keep", *SECTION, "sorry = 192.168.122.99:80")
+
+    assert parse(text, "").services[WEB].when_empty is WhenEmpty.SORRY
+
+
 CANNOT = "cannot be had: the real servers of tcp 172.25.0.10:80 have a weight of 15 in all"
-SECTION = ("[services]", "[[tcp 172.25.0.10:80]]")
 
 
 @pytest.mark.parametrize(
