@@ -94,18 +94,34 @@ class Cluster:
         if setup == self.setup and asked_alike(self.rules.services, rules.services):
             return replace(self, rules=rules, setup=setup)
         cluster = Cluster.of(rules, setup, self.healths, self.here)
-        new = [who for who in cluster.healths if who not in self.healths]
-        alike = {who.asked: health for who, health in self.healths.items()} if new else {}
-        found = {who: alike.get(who.asked, cluster.healths[who]) for who in new}
         return replace(
             cluster,
-            healths={**cluster.healths, **found},
+            healths={**cluster.healths, **self._alike(cluster)},
             departures=_of(self.departures, cluster.members),
             ramps=_of(self.ramps, cluster.members),
             wishes=self.wishes,
             lost=self.lost & rules.services.keys(),
             suspected=self.suspected,
         )
+
+    def _alike(self, cluster: Cluster) -> dict[Target, Health]:
+        """Return the health of who is asked anew in *cluster* what was asked with other timings.
+
+        Its own rows tell first: another service may have been more patient with it.
+        """
+        new = {who for who in cluster.healths if who not in self.healths}
+        if not new:
+            return {}
+        own: dict[Target, list[Health]] = {}
+        for key, all_ in (*cluster.members.items(), *cluster.sorries.items()):
+            for who in new.intersection(all_):
+                former = self.members.get(key) or self.sorries.get(key, ())
+                own.setdefault(who, []).extend(
+                    self.healths[it] for it in former if it.asked == who.asked
+                )
+        others = {who.asked: [health] for who, health in self.healths.items()}
+        known = {who: own.get(who) or others.get(who.asked, []) for who in new}
+        return {who: joined(found, Destination.weight) for who, found in known.items() if found}
 
     def moved(self, here: Here) -> Cluster:
         """Return the cluster on a machine whose addresses have changed; itself if not."""

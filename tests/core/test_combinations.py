@@ -18,6 +18,7 @@ from tests.daemon.test_director import PASS, REFUSED, Story
 from tests.fakes import FakeIpvs
 
 NAME = tcp(VIP)
+OTHER = "172.25.0.11:80"
 SILENT, WRONG = Verdict(Outcome.SILENT, "no answer"), Verdict(Outcome.FAIL, "status 500")
 SORRY = real("192.168.122.99:80")
 SORRIES = {"when_empty": WhenEmpty.SORRY, "sorry": (SORRY.endpoint,)}
@@ -162,3 +163,36 @@ def test_the_next_director_does_not_keep_them_either():
     noted = Memory("", True, 0.0, "", "", "", "", departures={(f"tcp {VIP}", "a:1"): presumed})
 
     assert parse(spell(noted)).departures == noted.departures
+
+
+@pytest.mark.parametrize("patient", [OTHER, VIP])
+def test_a_reload_with_other_timings_goes_on_from_what_the_service_itself_knew(patient):
+    both = rules(service(VIP, RS1, RS2), service(OTHER, RS1, RS2))
+    hasty = VIP if patient == OTHER else OTHER
+
+    def setup(fall):
+        checks = {patient: Check(fall=10), hasty: Check(fall=fall)}
+        return Setup(services={tcp(it): ServiceSetup((one,)) for it, one in checks.items()})
+
+    told = Story(both, setup(2))
+    told.director.hear([(who, PASS) for who in told.director.cluster.healths])
+    dead = [who for who in told.director.cluster.healths if who.endpoint == RS1.endpoint]
+    told.director.hear([(who, REFUSED) for who in dead] * 3)
+    before = told.services
+    told.director.reload(both, setup(3))
+
+    assert told.looks().services == before
+    assert before[tcp(hasty)] == {RS2.endpoint}
+    assert before[tcp(patient)] == {RS1.endpoint, RS2.endpoint}
+
+
+def test_where_two_services_come_to_ask_alike_the_worse_that_they_knew_holds():
+    both = rules(service(VIP, RS1, RS2), service(OTHER, RS1, RS2))
+    checks = {tcp(VIP): Check(fall=2), tcp(OTHER): Check(fall=10)}
+    told = Story(both, Setup(services={it: ServiceSetup((one,)) for it, one in checks.items()}))
+    told.director.hear([(who, PASS) for who in told.director.cluster.healths])
+    dead = [who for who in told.director.cluster.healths if who.endpoint == RS1.endpoint]
+    told.director.hear([(who, REFUSED) for who in dead] * 3)
+    told.director.reload(both, Setup(default=ServiceSetup((Check(fall=3),))))
+
+    assert RS1.endpoint not in told.looks().services[tcp(VIP)]
