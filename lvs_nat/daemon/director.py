@@ -306,9 +306,11 @@ class Director:
         done = edits(rules, expected, configured(self.actual, setup), setup.own)
         if not done:
             return
+        raw = edits(rules, self._expected, self.actual, setup.own)
+        typed = {subject(it): spell_operation(it) for it in (*done, *raw)}
         self._heed(
             [
-                Edit(subject(it), spell_operation(it), fate(it, policy, rules, expected))
+                Edit(subject(it), typed[subject(it)], fate(it, policy, rules, expected))
                 for it in done
             ],
             now,

@@ -450,3 +450,14 @@ def test_idle_timeouts_are_said_to_be_put_back_where_they_are(ruled, left, words
 
     assert story.kernel.read().timeouts == left
     assert caplog.messages == [f"somebody ran ipvsadm --set 901 121 301 ({words})"]
+
+
+def test_where_servers_return_slowly_an_edit_is_logged_as_it_was_typed(caplog):
+    story = Story(setup=Setup(default=ServiceSetup(slow_start=20.0))).serving().looks()
+    third = real("192.168.122.30:80", 5)
+    story.by_hand(AddDestination(tcp(VIP), third)).looks()
+
+    assert caplog.messages[0].startswith(
+        "somebody ran ipvsadm -a -t 172.25.0.10:80 -r 192.168.122.30:80 -m -w 5 (kept"
+    )
+    assert story.director.meant.services[tcp(VIP)].destinations[third.endpoint].weight == 1
