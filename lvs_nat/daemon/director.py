@@ -11,7 +11,7 @@ from typing import Protocol
 
 from lvs_nat.core.cluster import Cluster
 from lvs_nat.core.drift import adopt, configured, edits, foreign, lost, perform, reweighed
-from lvs_nat.core.fates import fate
+from lvs_nat.core.fates import Fates
 from lvs_nat.core.health import Verdict
 from lvs_nat.core.judging import judged
 from lvs_nat.core.leaving import SilentSince, unseen
@@ -306,22 +306,19 @@ class Director:
         done = edits(rules, expected, configured(self.actual, setup), setup.own)
         if not done:
             return
+        after = self.cluster
+        if policy is not Drift.REPAIR:
+            adopted = after.reloaded(adopt(rules, expected, done), setup)
+            after = presumed(adopted, self.actual.services, now)
         raw = edits(rules, self._expected, self.actual, setup.own)
         typed = {subject(it): spell_operation(it) for it in (*done, *raw)}
-        self._heed(
-            [
-                Edit(subject(it), typed[subject(it)], fate(it, policy, rules, expected))
-                for it in done
-            ],
-            now,
-        )
+        fates = Fates(policy, rules, expected, after, after.table(now), now)
+        self._heed([Edit(subject(it), typed[subject(it)], fates.of(it)) for it in done], now)
+        self.cluster = after
         if policy is Drift.REPAIR:
             self._ended |= {it.daemon.role for it in done if isinstance(it, StartDaemon)}
-            return
-        rules = adopt(rules, expected, done)
-        self.cluster = presumed(self.cluster.reloaded(rules, setup), self.actual.services, now)
-        if policy is Drift.ADOPT:
-            self.meant = rules
+        elif policy is Drift.ADOPT:
+            self.meant = after.rules
 
     def _heed(self, done: Sequence[Edit], now: float) -> None:
         """Tell what somebody did; where it is a program that never tires, now and then only."""

@@ -1,8 +1,9 @@
 import pytest
 
-from lvs_nat.core.fates import fate
+from lvs_nat.core.cluster import Cluster
+from lvs_nat.core.fates import Fates
 from lvs_nat.core.plan import SetTimeouts
-from lvs_nat.core.setup import Drift
+from lvs_nat.core.setup import Drift, Setup
 from lvs_nat.model import Timeouts
 from tests.builders import rules
 
@@ -24,4 +25,5 @@ PART = "put back as far as the rules have a --set for it"
 def test_of_idle_timeouts_those_are_put_back_that_the_rules_set(ruled, typed, words):
     running, before = rules(timeouts=ruled), rules(timeouts=BEFORE)
 
-    assert fate(SetTimeouts(typed), Drift.REPAIR, running, before) == words
+    fates = Fates(Drift.REPAIR, running, before, Cluster.of(running, Setup(), {}), {}, 0.0)
+    assert fates.of(SetTimeouts(typed)) == words
