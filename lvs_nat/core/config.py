@@ -35,7 +35,8 @@ def doubts(text: str, path: str, rules: Ruleset) -> tuple[Problem, ...]:
     while the director runs, and settings may wait for them.
     """
     reading = Reading(text)
-    found = (*_strangers(reading, rules), *_unreachable(reading, _setup(reading), rules))
+    setup = _setup(reading)
+    found = (*_strangers(reading, setup, rules), *_unreachable(reading, setup, rules))
     return tuple(Problem(path, *it) for it in found)
 
 
@@ -113,7 +114,7 @@ def _given(section: Any, keys: tuple[str, ...]) -> dict[str, Any]:
     }
 
 
-def _strangers(reading: Reading, rules: Ruleset) -> Iterator[tuple[int, str]]:
+def _strangers(reading: Reading, setup: Setup, rules: Ruleset) -> Iterator[tuple[int, str]]:
     for place, _ in reading.sections(("services",)):
         name = service_name(place[-1])
         service = rules.services.get(name)
@@ -126,8 +127,9 @@ def _strangers(reading: Reading, rules: Ruleset) -> Iterator[tuple[int, str]]:
             continue
         for spot, _ in reading.sections(place):
             endpoint = Endpoint.parse(spot[-1])
-            if endpoint not in service.destinations:
-                known = near(str(endpoint), map(str, service.destinations))
+            servers = (*service.destinations, *setup.service(name).sorry)
+            if endpoint not in servers:
+                known = near(str(endpoint), map(str, servers))
                 yield (
                     reading.line(spot),
                     f"no rule has the real server {endpoint} under {name}{known}",

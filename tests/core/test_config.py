@@ -402,6 +402,22 @@ def test_settings_for_what_no_rule_has_are_told():
     assert doubts("", "", rules) == ()
 
 
+def test_a_section_of_a_sorry_server_sets_its_checks_and_is_none_of_a_stranger():
+    text = lines(
+        *SECTION,
+        "sorry = 192.168.122.99:80",
+        "[[[192.168.122.99:80]]]",
+        "fall = 7",
+        "[[[192.168.122.98:80]]]",
+    )
+    rules = Ruleset({WEB: Service(WEB, destinations={RS1: Destination(RS1)})})
+
+    assert list(map(str, doubts(text, "conf", rules))) == [
+        "conf:6: no rule has the real server 192.168.122.98:80 under tcp 172.25.0.10:80; did you "
+        "mean 192.168.122.99:80?"
+    ]
+
+
 @pytest.mark.parametrize("other", ["keep", "refuse", "withdraw"])
 @pytest.mark.parametrize("above", [(), SECTION])
 def test_sorry_servers_that_could_never_stand_in_are_told(other, above):
