@@ -94,18 +94,34 @@ class Cluster:
         if setup == self.setup and asked_alike(self.rules.services, rules.services):
             return replace(self, rules=rules, setup=setup)
         cluster = Cluster.of(rules, setup, self.healths, self.here)
-        new = [who for who in cluster.healths if who not in self.healths]
-        alike = {who.asked: health for who, health in self.healths.items()} if new else {}
-        found = {who: alike.get(who.asked, cluster.healths[who]) for who in new}
         return replace(
             cluster,
-            healths={**cluster.healths, **found},
+            healths={**cluster.healths, **self._alike(cluster)},
             departures=_of(self.departures, cluster.members),
             ramps=_of(self.ramps, cluster.members),
             wishes=self.wishes,
             lost=self.lost & rules.services.keys(),
             suspected=self.suspected,
         )
+
+    def _alike(self, cluster: Cluster) -> dict[Target, Health]:
+        """Return the health of who is asked anew in *cluster* what was asked with other timings.
+
+        Its own rows tell first: another service may have been more patient with it.
+        """
+        new = {who for who in cluster.healths if who not in self.healths}
+        if not new:
+            return {}
+        own: dict[Target, list[Health]] = {}
+        for key, all_ in (*cluster.members.items(), *cluster.sorries.items()):
+            for who in new.intersection(all_):
+                former = self.members.get(key) or self.sorries.get(key, ())
+                own.setdefault(who, []).extend(
+                    self.healths[it] for it in former if it.asked == who.asked
+                )
+        others = {who.asked: [health] for who, health in self.healths.items()}
+        known = {who: own.get(who) or others.get(who.asked, []) for who in new}
+        return {who: joined(found, Destination.weight) for who, found in known.items() if found}
 
     def moved(self, here: Here) -> Cluster:
         """Return the cluster on a machine whose addresses have changed; itself if not."""
@@ -115,7 +131,9 @@ class Cluster:
         return nothing.reloaded(self.rules, self.setup)
 
     def meant(self, key: Row) -> Destination:
-        return self.rules.services[key.service].destinations[key.endpoint]
+        """Return what the rules want of a row; of a sorry server they say nothing."""
+        found = self.rules.services[key.service].destinations.get(key.endpoint)
+        return Destination(key.endpoint) if found is None else found
 
     def returning(self, rows: Iterable[Row], now: float) -> Cluster:
         """Let *rows* come back slowly, where their service wants that and others serve."""
@@ -203,17 +221,26 @@ class Cluster:
         departure = self.departures.get(key)
         if departure is not None and departure.flowing:
             all_ = tuple(who for who in all_ if not who.path)
-        configured = self.meant(key).weight if key in self.members else Destination.weight
-        return joined([self.healths[who] for who in all_], configured) if all_ else None
+        return joined([self.healths[who] for who in all_], self.meant(key).weight) if all_ else None
 
-    def table(self, now: float) -> Table:
-        """Return the services as the kernel should have them now."""
+    def table(self, now: float, chosen: Mapping[ServiceName, Choice] | None = None) -> Table:
+        """Return the services as the kernel should have them now.
+
+        *chosen* are the `choices` of now, where they are known.
+        """
+        chosen = self.choices(now) if chosen is None else chosen
+        return {
+            name: replace(service, destinations=chosen[name].rows) if name in chosen else service
+            for name, service in self.rules.services.items()
+        }
+
+    def choices(self, now: float) -> dict[ServiceName, Choice]:
+        """Return who takes the clients of each service that has anything to choose."""
         well = _all_well(self.healths.values())
         return {
-            name: service
-            if self._settled(service, well)
-            else replace(service, destinations=self.choice(name, now).rows)
+            name: self.choice(name, now)
             for name, service in self.rules.services.items()
+            if not self._settled(service, well)
         }
 
     def choice(self, name: ServiceName, now: float) -> Choice:

@@ -8,6 +8,7 @@ from typing import Any
 
 from lvs_nat.core.asking import Checks, Given
 from lvs_nat.core.configfile import Place, Reading
+from lvs_nat.core.counts import number
 from lvs_nat.core.settings import DIRECTOR, POOL, SERVER_FORMS, SERVICE_FORMS, WORDS, service_name
 from lvs_nat.core.setup import Check, ServiceSetup, Setup, WhenEmpty
 from lvs_nat.core.values import near
@@ -27,13 +28,16 @@ def parse(text: str, path: str) -> Setup:
     return setup
 
 
-def strangers(text: str, path: str, rules: Ruleset) -> tuple[Problem, ...]:
-    """Return the services and real servers that *text* names and no rule has.
+def doubts(text: str, path: str, rules: Ruleset) -> tuple[Problem, ...]:
+    """Return what *text* asks for that *rules* cannot give: names no rule has, a quorum too high.
 
     *text* is one that `parse` takes.  They are worth a warning, not an error: rules change
     while the director runs, and settings may wait for them.
     """
-    return tuple(Problem(path, *found) for found in _strangers(Reading(text), rules))
+    reading = Reading(text)
+    setup = _setup(reading)
+    found = (*_strangers(reading, setup, rules), *_unreachable(reading, setup, rules))
+    return tuple(Problem(path, *it) for it in found)
 
 
 def _setup(reading: Reading) -> Setup:
@@ -85,6 +89,12 @@ def _service(reading: Reading, place: Place, section: Any, above: ServiceSetup) 
     if given.get("sorry") and "when_empty" not in given:
         given["when_empty"] = WhenEmpty.SORRY
     found = replace(above, **given)
+    if found.when_empty is not WhenEmpty.SORRY and found.sorry:
+        if "sorry" in given:
+            reading.say(
+                (*place, "sorry"), "sorry is of no use here: it belongs to when_empty = sorry"
+            )
+        found = replace(found, sorry=())  # who stands in for nobody is not asked
     if found.hysteresis >= found.quorum and {"hysteresis", "quorum"} & given.keys():
         key = "hysteresis" if "hysteresis" in given else "quorum"
         what = f"hysteresis = {found.hysteresis} is not less than quorum = {found.quorum}"
@@ -104,7 +114,7 @@ def _given(section: Any, keys: tuple[str, ...]) -> dict[str, Any]:
     }
 
 
-def _strangers(reading: Reading, rules: Ruleset) -> Iterator[tuple[int, str]]:
+def _strangers(reading: Reading, setup: Setup, rules: Ruleset) -> Iterator[tuple[int, str]]:
     for place, _ in reading.sections(("services",)):
         name = service_name(place[-1])
         service = rules.services.get(name)
@@ -117,9 +127,31 @@ def _strangers(reading: Reading, rules: Ruleset) -> Iterator[tuple[int, str]]:
             continue
         for spot, _ in reading.sections(place):
             endpoint = Endpoint.parse(spot[-1])
-            if endpoint not in service.destinations:
-                known = near(str(endpoint), map(str, service.destinations))
+            servers = (*service.destinations, *setup.service(name).sorry)
+            if endpoint not in servers:
+                known = near(str(endpoint), map(str, servers))
                 yield (
                     reading.line(spot),
                     f"no rule has the real server {endpoint} under {name}{known}",
                 )
+
+
+def _unreachable(reading: Reading, setup: Setup, rules: Ruleset) -> Iterator[tuple[int, str]]:
+    """Yield each quorum that the weights of the rules do not come to."""
+    places = {service_name(place[-1]): place for place, _ in reading.sections(("services",))}
+    lacking: dict[int, list[tuple[ServiceName, int]]] = {}
+    for name, service in rules.services.items():
+        pool, whole = setup.service(name), sum(it.weight for it in service.destinations.values())
+        if (pool.quorum, pool.hysteresis) != (1, 0) and pool.quorum + pool.hysteresis > whole:
+            keys = ("quorum", "hysteresis") if pool.quorum > whole else ("hysteresis", "quorum")
+            line = reading.set_at(places.get(name, ()), keys)
+            lacking.setdefault(line, []).append((name, whole))
+    for line, ((name, whole), *others) in lacking.items():
+        pool = setup.service(name)
+        also = f" with hysteresis = {pool.hysteresis}" if pool.hysteresis else ""
+        more = f"; so it is with {number(len(others), 'more service')}" if others else ""
+        yield (
+            line,
+            f"quorum = {pool.quorum}{also} cannot be had: the real servers of {name} have a weight "
+            f"of {whole} in all{more}",
+        )

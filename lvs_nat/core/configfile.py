@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from configobj import (
@@ -161,6 +161,12 @@ class Reading:
         *path, key = place
         comments = self._at(tuple(path)).comments.get(key) or self.config.initial_comment
         return int(comments[-1].lstrip("#")) if comments else 0
+
+    def set_at(self, place: Place, keys: Sequence[str]) -> int:
+        """Return the line that sets one of *keys* for the section at *place*, its own first."""
+        spots = ((*above, key) for above in (place, ()) for key in keys)
+        found = (it for it in spots if self._at(it[:-1]).get(it[-1]) is not None)
+        return next((self.line(it) for it in found), 0)
 
     def say(self, place: Place, what: str) -> None:
         self.problems.append((self.line(place), what))

@@ -124,11 +124,12 @@ def _gone_on(known: Departure, first: Departure, way: bool) -> Departure:
 
     Where another question has failed than before, the doubt is another one and begins anew.
     """
+    first = replace(first, way=way, presumed=known.presumed)
     if first.removed:
-        return replace(first, way=way)
+        return first
     if known.removed:
         return replace(known, way=way, flowing=False)
-    return known if known.way is way else replace(first, way=way, excused=known.excused)
+    return known if known.way is way else replace(first, excused=known.excused)
 
 
 def _own(who: Target, health: Health, key: Row) -> Health:
@@ -171,7 +172,9 @@ def _trusting(cluster: Cluster, now: float) -> Cluster:
     """End the suspicion; whoever is still silent begins to leave only now."""
     began = cluster.suspected or 0.0
     departures = {
-        key: it if it.refused or it.since < began else Departure(now, way=it.way, excused=True)
+        key: it
+        if it.refused or it.since < began
+        else Departure(now, way=it.way, excused=True, presumed=it.presumed)
         for key, it in cluster.departures.items()
     }
     return replace(cluster, suspected=None, departures=departures)

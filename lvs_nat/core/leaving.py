@@ -40,7 +40,8 @@ class Departure:
     way says that nothing is wrong with the server but its way back to the clients; flowing
     that packets come out of it all the same: then the question was wrong, and it serves.
     refused says that the server itself said no.  excused says that it fell while the director
-    suspected itself: what it owes since then may never have reached it.
+    suspected itself: what it owes since then may never have reached it.  presumed says that it
+    was found at weight 0 and has never been seen to serve: nobody keeps it.
     """
 
     since: float
@@ -51,6 +52,7 @@ class Departure:
     flowing: bool = False
     refused: bool = False
     excused: bool = False
+    presumed: bool = False
 
 
 def depart(name: ServiceName, health: Health, setup: ServiceSetup, now: float) -> Departure:

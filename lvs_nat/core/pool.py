@@ -147,13 +147,15 @@ def _kept(
 ) -> Sequence[tuple[Stand, str]]:
     """Return the failed servers that are kept all the same, and why.
 
-    Those that fell last come first: they are the likeliest to be well.  relieved says that
+    Those that fell last come first: they are the likeliest to be well; who has never served is
+    not kept.  relieved says that
     sorry servers can stand in: that is better than to keep whoever is down.
     """
     fallen = [
         (stand, stand.departure)
         for stand in stands
-        if stand.departure and not serves(stand) and stand.wish is Wish.NOTHING
+        if stand.departure and not stand.departure.presumed
+        if not serves(stand) and stand.wish is Wish.NOTHING
     ]
     fallen.sort(key=lambda pair: -pair[1].since)
     kept: list[tuple[Stand, str]] = []

@@ -13,10 +13,11 @@ EDITS = 3
 
 
 class Edit(NamedTuple):
-    """What somebody did: to which part of the table, spelled as it would be typed."""
+    """What somebody did: to which part of the table, spelled as it is typed, what becomes of it."""
 
     subject: str
     command: str
+    fate: str
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class Quarrels:
             if (recent := tuple(it for it in times if now - it < WINDOW))
         }
         latest = {subject: self.latest[subject] for subject in edits}
-        for subject, command in done:
+        for subject, command, _ in done:
             edits[subject] = (*edits.get(subject, ()), now)
             latest[subject] = command
         told = {subject: when for subject, when in self.told.items() if subject in edits}

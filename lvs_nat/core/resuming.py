@@ -50,7 +50,7 @@ def presumed(cluster: Cluster, rows: Table, now: float, before: Cluster | None =
                 healths[who] = Health(State.UP if well else State.DOWN, since=now, weight=asked)
         serving = all(healths[who].serving for who in all_)
         if not serving and key not in departures:
-            departures[key] = Departure(now)
+            departures[key] = Departure(now, presumed=True)
     return replace(cluster, healths=healths, departures=departures)
 
 

@@ -22,6 +22,9 @@ class Whom(NamedTuple):
     service: ServiceName | None
     endpoint: Endpoint
 
+    def __str__(self) -> str:
+        return f"{self.endpoint} under {self.service}" if self.service else str(self.endpoint)
+
 
 @dataclass(frozen=True)
 class Wanted:
@@ -54,6 +57,16 @@ def lasting(wishes: Wishes, now: float) -> Wishes:
     """Return the wishes that have not ended; the same object where none has."""
     ended = [whom for whom, it in wishes.items() if it.at(now) is Wish.NOTHING]
     return {whom: it for whom, it in wishes.items() if whom not in ended} if ended else wishes
+
+
+def come_due(wishes: Wishes, since: float | None, now: float) -> list[tuple[Whom, Wanted]]:
+    """Return the wishes that have ended, and those whose cut has come after *since*, if given."""
+    return [
+        (whom, it)
+        for whom, it in wishes.items()
+        for present in (it.at(now),)
+        if present is Wish.NOTHING or (since is not None and it.at(since) is not present)
+    ]
 
 
 def without(

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from lvs_nat.core.cluster import Cluster
 from lvs_nat.core.drift import adopt, configured, edits, foreign, lost, perform, reweighed
+from lvs_nat.core.fates import Fates
 from lvs_nat.core.health import Verdict
 from lvs_nat.core.judging import judged
 from lvs_nat.core.leaving import SilentSince, unseen
@@ -24,14 +25,25 @@ from lvs_nat.core.plan import (
     plan,
     subject,
 )
+from lvs_nat.core.pool import Choice
 from lvs_nat.core.quarrels import Edit, Quarrels
 from lvs_nat.core.resuming import presumed
 from lvs_nat.core.setup import Drift, Own, Setup, Target
 from lvs_nat.core.spelling import spell_operation
+from lvs_nat.core.standing import Standings
 from lvs_nat.core.suspicion import Flows, flows
 from lvs_nat.core.targets import Here
 from lvs_nat.core.wishes import Wishes
-from lvs_nat.daemon.logbook import LINES, log_change, log_flowing, log_suspicion, log_work
+from lvs_nat.daemon.logbook import (
+    LINES,
+    log_change,
+    log_edits,
+    log_flowing,
+    log_standings,
+    log_suspicion,
+    log_wishes,
+    log_work,
+)
 from lvs_nat.errors import KernelError
 from lvs_nat.model import Counters, Endpoint, Ruleset, ServiceName, SyncRole, bare
 
@@ -108,6 +120,8 @@ class Director:
         # Services that rules have named which run no more, and the kernel still holds.
         self._dropped: frozenset[ServiceName] = frozenset()
         self._empty_since: float | None = None
+        self._standings: Standings | None = None
+        self._looked: float | None = None
         self._hold_until = 0.0
 
     def hold(self, seconds: float) -> None:
@@ -222,7 +236,11 @@ class Director:
         before = self.cluster
         self.cluster = before.watched(self.counters, now, self._silent_since).counted(now)
         log_flowing(self.cluster.flowing - before.flowing)
-        operations = self._operations()
+        log_wishes(before.wishes, self._looked, now)
+        self._looked = now
+        chosen = self.cluster.choices(now)
+        self._standings = log_standings(self.cluster, chosen, self._standings)
+        operations = self._operations(chosen)
         self._expected = None  # should the kernel's answer be lost, edits and our own work mix
         refusals = self._table.apply(operations) if operations else ()
         done = carried_out(operations, [refusal.operation for refusal in refusals])
@@ -238,13 +256,13 @@ class Director:
     def pending(self) -> tuple[Operation, ...]:
         """Read the kernel and return what its table still differs by from what is wanted."""
         self.reconcile()
-        return self._operations()
+        return self._operations(self.cluster.choices(self._clock()))
 
-    def _operations(self) -> tuple[Operation, ...]:
+    def _operations(self, chosen: Mapping[ServiceName, Choice]) -> tuple[Operation, ...]:
         rules = self.cluster.rules
         services = {
             name: service
-            for name, service in self.cluster.table(self._clock()).items()
+            for name, service in self.cluster.table(self._clock(), chosen).items()
             # A service is not opened before one of its servers may serve.
             if service.destinations or name in self.actual.services or not self.holding
         }
@@ -267,7 +285,7 @@ class Director:
             self._empty_since = now
         if now - self._empty_since < SECOND_LOOK:
             return True
-        self._heed([Edit(WHOLE, "-C")], "the whole table is put back", now)
+        self._heed([Edit(WHOLE, "-C", "the whole table is put back")], now)
         self._empty_since = None
         self._expected = None
         return False
@@ -288,23 +306,24 @@ class Director:
         done = edits(rules, expected, configured(self.actual, setup), setup.own)
         if not done:
             return
-        self._heed([Edit(subject(it), spell_operation(it)) for it in done], WORDS[policy], now)
+        after = self.cluster
+        if policy is not Drift.REPAIR:
+            adopted = after.reloaded(adopt(rules, expected, done), setup)
+            after = presumed(adopted, self.actual.services, now)
+        raw = edits(rules, self._expected, self.actual, setup.own)
+        typed = {subject(it): spell_operation(it) for it in (*done, *raw)}
+        fates = Fates(policy, rules, expected, after, after.table(now), now)
+        self._heed([Edit(subject(it), typed[subject(it)], fates.of(it)) for it in done], now)
+        self.cluster = after
         if policy is Drift.REPAIR:
             self._ended |= {it.daemon.role for it in done if isinstance(it, StartDaemon)}
-            return
-        rules = adopt(rules, expected, done)
-        self.cluster = presumed(self.cluster.reloaded(rules, setup), self.actual.services, now)
-        if policy is Drift.ADOPT:
-            self.meant = rules
+        elif policy is Drift.ADOPT:
+            self.meant = after.rules
 
-    def _heed(self, done: Sequence[Edit], what_becomes: str, now: float) -> None:
+    def _heed(self, done: Sequence[Edit], now: float) -> None:
         """Tell what somebody did; where it is a program that never tires, now and then only."""
         self.quarrels = self.quarrels.after(done, now)
-        told = [it.command for it in done if not self._damped(it.subject)]
-        for command in told[:LINES]:
-            log.warning("somebody ran ipvsadm %s (%s)", command, what_becomes)
-        if len(told) > LINES:
-            log.warning("and %d more changes by somebody (%s)", len(told) - LINES, what_becomes)
+        log_edits([it for it in done if not self._damped(it.subject)])
         due = self.quarrels.due(now)
         for quarrel in due[:LINES]:
             log.error("%s", quarrel)
@@ -323,8 +342,3 @@ class Director:
 
 
 WHOLE = "the whole table"
-WORDS = {
-    Drift.ADOPT: "kept; `lvs-nat save` writes it to the rule file",
-    Drift.REPAIR: "put back",
-    Drift.REPORT: "left as it is, and not saved",
-}

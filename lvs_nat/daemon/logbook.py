@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
-from lvs_nat.core.cluster import Row
+from lvs_nat.core.cluster import Cluster, Row
 from lvs_nat.core.health import State
 from lvs_nat.core.judging import Change
 from lvs_nat.core.plan import Operation
+from lvs_nat.core.pool import Choice, Wish
+from lvs_nat.core.quarrels import Edit
 from lvs_nat.core.spelling import spell_operation
+from lvs_nat.core.standing import ORDINARY, Standings, reliefs, standings, troubles
+from lvs_nat.core.wishes import Wishes, come_due
+from lvs_nat.model import ServiceName
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +31,42 @@ def log_suspicion(suspected: bool) -> None:
         )
     else:
         log.warning("a real server answers again: the director is no longer suspected")
+
+
+def log_standings(
+    cluster: Cluster, chosen: Mapping[ServiceName, Choice], before: Standings | None
+) -> Standings:
+    """Say of each virtual service what trouble it has got into and what it is rid of.
+
+    Returns how they stand now.  Where nobody knows how they stood *before*, as at a director's
+    first look, nothing is said: the last director has said it.
+    """
+    after = standings(cluster, chosen, before)
+    known = after if before is None else before
+    changed = [
+        name
+        for name in cluster.rules.services.keys() & {**known, **after}.keys()
+        if known.get(name) != after.get(name)
+    ]
+    for name in sorted(changed, key=str)[:LINES]:
+        was, now = known.get(name, ORDINARY), after.get(name, ORDINARY)
+        if words := troubles(was, now, cluster.setup.service(name)):
+            log.error("virtual service %s: %s", name, "; ".join(words))
+        if words := reliefs(was, now):
+            level = logging.INFO if now.quorate else logging.WARNING
+            log.log(level, "virtual service %s: %s", name, "; ".join(words))
+    if len(changed) > LINES:
+        log.error("and %d more virtual services", len(changed) - LINES)
+    return after
+
+
+def log_wishes(wishes: Wishes, since: float | None, now: float) -> None:
+    """Say which of the operator's wishes have come due by themselves after *since*."""
+    for whom, it in come_due(wishes, since, now):
+        if it.at(now) is Wish.NOTHING:
+            log.info("real server %s is in service again: its time out of it is over", whom)
+        else:
+            log.info("real server %s has had its time to drain: what is left is given up", whom)
 
 
 def log_flowing(rows: Iterable[Row]) -> None:
@@ -57,6 +98,15 @@ def log_change(change: Change) -> None:
         log.info("real server %s is up: %s", where, words)
     else:
         log.debug("real server %s is %s: %s", where, change.after.state.value, words)
+
+
+def log_edits(done: Sequence[Edit]) -> None:
+    """Spell what somebody else has done to the table, and say what becomes of it."""
+    for it in done[:LINES]:
+        log.warning("somebody ran ipvsadm %s (%s)", it.command, it.fate)
+    if more := done[LINES:]:
+        fates = "; ".join(sorted({it.fate for it in more}))
+        log.warning("and %d more changes by somebody (%s)", len(more), fates)
 
 
 def log_work(done: Sequence[Operation]) -> None:

@@ -65,7 +65,7 @@ def load(
         from lvs_nat.core import config
         from lvs_nat.daemon.unmet import unmet
 
-        doubts += config.strangers(configured, str(paths.config), parsed.ruleset)
+        doubts += config.doubts(configured, str(paths.config), parsed.ruleset)
         doubts += [Problem(str(paths.config), 0, words) for words in unmet(setup)]
     warnings = (*parsed.warnings, *doubts)
     return Saved(

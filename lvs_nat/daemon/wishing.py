@@ -101,17 +101,17 @@ class Wishing:
         cluster, now = self._director.cluster, self._clock()
         rows = _rows(cluster, request)
         endpoints = {key.endpoint for key in rows}
-        wishes = without(cluster.wishes, endpoints, _service(request), cluster.members)
+        everywhere = (*cluster.members, *cluster.sorries)
+        wishes = without(cluster.wishes, endpoints, _service(request), everywhere)
+        wanted = _wanted(wish, request, now)
         if wish is not Wish.NOTHING:
-            wanted = Wanted(
-                wish, _later(now, request, "cut_after"), _later(now, request, "ends_after")
-            )
             wishes.update(dict.fromkeys((_whom(key, request) for key in rows), wanted))
         if not request.get("force"):
             _guard(cluster, cluster.wished(wishes, now), now)
+        times = _times(wanted, now)
+        log.info("the operator wants %s %s%s", _subject(request), WORDS[wish], times)
         self._director.wish(wishes)
         warnings = self.keep()
-        log.info("the operator wants %s %s", request["server"], WORDS[wish])
         return {"rows": self.standing(rows), "warnings": warnings}
 
     def weigh(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -120,7 +120,13 @@ class Wishing:
         if type(weight) is not int or not 0 <= weight <= WEIGHT_MAX:
             raise LvsNatError(f"{weight} is no weight; write 0 to {WEIGHT_MAX}")
         self._director.reconcile()  # what was edited by hand a moment ago came first
-        rows = _rows(self._director.cluster, request)
+        rows = _weighed(self._director.cluster, request)
+
+        def allowed(before: Cluster, after: Cluster, now: float) -> None:
+            if not request.get("force"):
+                _guard(before, after, now)
+            log.info("the operator gives %s the weight %d", _subject(request), weight)
+
         self._director.edit(
             tuple(
                 SetDestination(
@@ -128,7 +134,7 @@ class Wishing:
                 )
                 for key in rows
             ),
-            lambda before, after, now: None if request.get("force") else _guard(before, after, now),
+            allowed,
         )
         return {"rows": self.standing(rows)}
 
@@ -166,19 +172,34 @@ WORDS = {
 
 
 def _rows(cluster: Cluster, request: dict[str, Any]) -> list[Row]:
-    """Return the rows of the server that *request* names, with its port or without."""
+    """Return the rows of the server that *request* names, with its port or without.
+
+    Those of sorry servers are among them.
+    """
     name, service = str(request.get("server")), _service(request)
     if service is not None and service not in cluster.rules.services:
         raise LvsNatError(f"there is no virtual service {service}; see lvs-nat status")
     found = [
         key
-        for key in cluster.members
+        for key in (*cluster.members, *cluster.sorries)
         if name in (str(key.endpoint), str(key.endpoint.address)) and service in (None, key.service)
     ]
     if not found:
         where = f" under {service}" if service else ""
         raise LvsNatError(f"there is no real server {name}{where}; see lvs-nat status")
     return found
+
+
+def _weighed(cluster: Cluster, request: dict[str, Any]) -> list[Row]:
+    """Return those rows of the server that have a weight in the rules."""
+    found = _rows(cluster, request)
+    rows = [key for key in found if key in cluster.members]
+    if not rows:
+        raise LvsNatError(
+            f"{found[0].endpoint} is a sorry server, which has no weight to set: `lvs-nat disable` "
+            "it, or take it out of `sorry` in lvs-nat.conf"
+        )
+    return rows
 
 
 def _service(request: dict[str, Any]) -> ServiceName | None:
@@ -188,6 +209,27 @@ def _service(request: dict[str, Any]) -> ServiceName | None:
         return service_name(str(request["service"]))
     except ValueError as error:
         raise LvsNatError(f"{error}; write for example 'tcp 172.25.0.10:80'") from error
+
+
+def _subject(request: dict[str, Any]) -> str:
+    service = _service(request)
+    return f"{request['server']} under {service}" if service else str(request["server"])
+
+
+def _wanted(wish: Wish, request: dict[str, Any], now: float) -> Wanted:
+    if wish is Wish.NOTHING:
+        return Wanted(wish)
+    cut, ends = _later(now, request, "cut_after"), _later(now, request, "ends_after")
+    if ends is not None and ends <= now:
+        raise LvsNatError("--for 0 would end at once: give it a time, or leave it out")
+    return Wanted(wish, cut, ends)
+
+
+def _times(wanted: Wanted, now: float) -> str:
+    """Return the times of a wish in words to add."""
+    cut, ends = (None if at is None else at - now for at in (wanted.cut, wanted.ends))
+    left = "" if cut is None else f"; what is left after {cut:g} s is given up"
+    return left if ends is None else f"{left}; in service again after {ends:g} s"
 
 
 def _whom(key: Row, request: dict[str, Any]) -> Whom:

@@ -7,6 +7,7 @@ import pytest
 from lvs_nat.core.cluster import Cluster
 from lvs_nat.core.health import Health, Outcome, State, Verdict, Weight
 from lvs_nat.core.leaving import Departure
+from lvs_nat.core.memory import Memory, parse, spell
 from lvs_nat.core.pool import Stand, Wish, choose, row
 from lvs_nat.core.questions import Http
 from lvs_nat.core.rescue import rescued
@@ -14,8 +15,10 @@ from lvs_nat.core.setup import Check, OnFailure, ServiceSetup, Setup, Target, Wh
 from lvs_nat.core.wishes import Wanted, Whom
 from tests.builders import RS1, RS2, VIP, WEB, real, rules, service, tcp
 from tests.daemon.test_director import PASS, REFUSED, Story
+from tests.fakes import FakeIpvs
 
 NAME = tcp(VIP)
+OTHER = "172.25.0.11:80"
 SILENT, WRONG = Verdict(Outcome.SILENT, "no answer"), Verdict(Outcome.FAIL, "status 500")
 SORRY = real("192.168.122.99:80")
 SORRIES = {"when_empty": WhenEmpty.SORRY, "sorry": (SORRY.endpoint,)}
@@ -137,3 +140,59 @@ def test_nobody_is_rescued_from_a_dead_server_that_the_guard_keeps():
 
     assert weights(told) == {RS1.endpoint: 5, RS2.endpoint: 10}
     assert rescued(told.director.cluster, told.table) == frozenset()
+
+
+@pytest.mark.parametrize(
+    "setup", [{"keep_at_least": 0.9}, {"when_empty": WhenEmpty.KEEP}, {}], ids=str
+)
+@pytest.mark.parametrize("verdict", [REFUSED, SILENT, WRONG])
+def test_who_was_found_at_weight_0_is_not_kept_before_it_has_served(setup, verdict):
+    kernel = FakeIpvs(service(VIP, replace(RS1, weight=0), replace(RS2, weight=0)))
+    told = Story(WEB, Setup(default=ServiceSetup(**setup)), kernel).looks()
+
+    assert weights(told) == {RS1.endpoint: 0, RS2.endpoint: 0}
+    told.hears(RS1, verdict)
+    assert RS1.endpoint not in {at for at, weight in weights(told).items() if weight}
+    told.hears(RS1, PASS, PASS).hears(RS2, PASS, PASS).hears(RS1, WRONG, WRONG)
+    kept = 5 if setup.get("keep_at_least") else 0
+    assert weights(told) == {RS1.endpoint: kept, RS2.endpoint: 10}
+
+
+def test_the_next_director_does_not_keep_them_either():
+    presumed = Departure(1.0, presumed=True)
+    noted = Memory("", True, 0.0, "", "", "", "", departures={(f"tcp {VIP}", "a:1"): presumed})
+
+    assert parse(spell(noted)).departures == noted.departures
+
+
+@pytest.mark.parametrize("patient", [OTHER, VIP])
+def test_a_reload_with_other_timings_goes_on_from_what_the_service_itself_knew(patient):
+    both = rules(service(VIP, RS1, RS2), service(OTHER, RS1, RS2))
+    hasty = VIP if patient == OTHER else OTHER
+
+    def setup(fall):
+        checks = {patient: Check(fall=10), hasty: Check(fall=fall)}
+        return Setup(services={tcp(it): ServiceSetup((one,)) for it, one in checks.items()})
+
+    told = Story(both, setup(2))
+    told.director.hear([(who, PASS) for who in told.director.cluster.healths])
+    dead = [who for who in told.director.cluster.healths if who.endpoint == RS1.endpoint]
+    told.director.hear([(who, REFUSED) for who in dead] * 3)
+    before = told.services
+    told.director.reload(both, setup(3))
+
+    assert told.looks().services == before
+    assert before[tcp(hasty)] == {RS2.endpoint}
+    assert before[tcp(patient)] == {RS1.endpoint, RS2.endpoint}
+
+
+def test_where_two_services_come_to_ask_alike_the_worse_that_they_knew_holds():
+    both = rules(service(VIP, RS1, RS2), service(OTHER, RS1, RS2))
+    checks = {tcp(VIP): Check(fall=2), tcp(OTHER): Check(fall=10)}
+    told = Story(both, Setup(services={it: ServiceSetup((one,)) for it, one in checks.items()}))
+    told.director.hear([(who, PASS) for who in told.director.cluster.healths])
+    dead = [who for who in told.director.cluster.healths if who.endpoint == RS1.endpoint]
+    told.director.hear([(who, REFUSED) for who in dead] * 3)
+    told.director.reload(both, Setup(default=ServiceSetup((Check(fall=3),))))
+
+    assert RS1.endpoint not in told.looks().services[tcp(VIP)]

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from lvs_nat.core.config import parse, strangers
+from lvs_nat.core.config import doubts, parse
 from lvs_nat.core.questions import Nothing
 from lvs_nat.core.settings import KEYS, QUESTION_KEYS
 from lvs_nat.core.setup import (
@@ -38,6 +38,7 @@ SAMPLE = Path(__file__).parents[2] / "etc/lvs-nat.conf"
 WEB = Listener(Transport.TCP, Endpoint.parse("172.25.0.10:80"))
 RS1 = Endpoint.parse("192.168.122.10:80")
 RS2 = Endpoint.parse("192.168.122.20:80")
+SECTION = ("[services]", "[[tcp 172.25.0.10:80]]")
 RS6 = Endpoint.parse("[fd00::20]:80")
 
 
@@ -391,14 +392,92 @@ def test_settings_for_what_no_rule_has_are_told():
     )
     rules = Ruleset({WEB: Service(WEB, destinations={RS1: Destination(RS1)})})
 
-    assert list(map(str, strangers(text, "lvs-nat.conf", rules))) == [
+    assert list(map(str, doubts(text, "lvs-nat.conf", rules))) == [
         "lvs-nat.conf:4: no rule has the real server 192.168.122.20:80 under "
         "tcp 172.25.0.10:80; did you mean 192.168.122.10:80?",
         "lvs-nat.conf:5: no rule has the virtual service tcp 172.25.0.10:8: "
         "its settings do nothing; did you mean tcp 172.25.0.10:80?",
         "lvs-nat.conf:6: no rule has the virtual service fwmark 99: its settings do nothing",
     ]
-    assert strangers("", "", rules) == ()
+    assert doubts("", "", rules) == ()
+
+
+def test_a_section_of_a_sorry_server_sets_its_checks_and_is_none_of_a_stranger():
+    text = lines(
+        *SECTION,
+        "sorry = 192.168.122.99:80",
+        "[[[192.168.122.99:80]]]",
+        "fall = 7",
+        "[[[192.168.122.98:80]]]",
+    )
+    rules = Ruleset({WEB: Service(WEB, destinations={RS1: Destination(RS1)})})
+
+    assert list(map(str, doubts(text, "conf", rules))) == [
+        "conf:6: no rule has the real server 192.168.122.98:80 under tcp 172.25.0.10:80; did you "
+        "mean 192.168.122.99:80?"
+    ]
+
+
+@pytest.mark.parametrize("other", ["keep", "refuse", "withdraw"])
+@pytest.mark.parametrize("above", [(), SECTION])
+def test_sorry_servers_that_could_never_stand_in_are_told(other, above):
+    text = (*above, f"when_empty = {other}", "sorry = 192.168.122.99:80")
+
+    assert wrong(*text) == [
+        f"lvs-nat.conf:{len(text)}: sorry is of no use here: it belongs to when_empty = sorry"
+    ]
+
+
+def test_a_service_that_does_something_else_when_it_is_empty_has_no_sorry_servers():
+    text = lines("sorry = 192.168.122.99:80", *SECTION, "when_empty = keep")
+    setup = parse(text, "")
+
+    assert setup.default.sorry == (Endpoint.parse("192.168.122.99:80"),)
+    assert setup.services[WEB] == ServiceSetup(when_empty=WhenEmpty.KEEP)
+
+
+def test_a_service_that_names_sorry_servers_has_them_stand_in_whatever_is_above():
+    text = lines("when_empty = keep", *SECTION, "sorry = 192.168.122.99:80")
+
+    assert parse(text, "").services[WEB].when_empty is WhenEmpty.SORRY
+
+
+CANNOT = "cannot be had: the real servers of tcp 172.25.0.10:80 have a weight of 15 in all"
+
+
+@pytest.mark.parametrize(
+    "text, told",
+    [
+        (("quorum = 15",), []),
+        (("quorum = 12", "hysteresis = 3"), []),
+        (("quorum = 16",), [f"1: quorum = 16 {CANNOT}"]),
+        (("", *SECTION, "quorum = 16"), [f"4: quorum = 16 {CANNOT}"]),
+        (
+            ("quorum = 12", *SECTION, "hysteresis = 4"),
+            [f"4: quorum = 12 with hysteresis = 4 {CANNOT}"],
+        ),
+        (
+            ("hysteresis = 1", "quorum = 15", *SECTION),
+            [f"1: quorum = 15 with hysteresis = 1 {CANNOT}"],
+        ),
+        (("quorum = 16", *SECTION, "quorum = 9"), []),
+    ],
+)
+def test_a_quorum_that_the_weights_never_come_to_is_told(text, told):
+    rows = {it: Destination(it, weight) for it, weight in ((RS1, 5), (RS2, 10))}
+    rules = Ruleset({WEB: Service(WEB, destinations=rows)})
+
+    assert list(map(str, doubts(lines(*text), "conf", rules))) == [f"conf:{it}" for it in told]
+
+
+def test_a_quorum_that_many_services_never_come_to_is_told_once():
+    names = [Mark(number) for number in range(1, 4)]
+    rules = Ruleset({it: Service(it, destinations={RS1: Destination(RS1)}) for it in names})
+
+    assert list(map(str, doubts("quorum = 2", "conf", rules))) == [
+        "conf:1: quorum = 2 cannot be had: the real servers of fwmark 1 have a weight of 1 in all; "
+        "so it is with 2 more services"
+    ]
 
 
 def test_the_sample_shows_every_setting_with_its_default():

@@ -1,6 +1,6 @@
 from lvs_nat.core.quarrels import EDITS, WINDOW, Edit, Quarrels
 
-ROW, HEAD = Edit("the row", "-e ..."), Edit("the service", "-E ...")
+ROW, HEAD = Edit("the row", "-e ...", "kept"), Edit("the service", "-E ...", "kept")
 
 
 def quarrelled(times, every=1.0, edit=ROW, quarrels=Quarrels()):  # noqa: B008

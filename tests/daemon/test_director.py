@@ -12,15 +12,18 @@ from lvs_nat.core.plan import (
     DelService,
     SetDestination,
     SetService,
+    SetTimeouts,
     StartDaemon,
     plan,
 )
+from lvs_nat.core.pool import Wish
 from lvs_nat.core.questions import Nothing
 from lvs_nat.core.resuming import presumed
-from lvs_nat.core.setup import Check, Drift, Own, ServiceSetup, Setup, Target
+from lvs_nat.core.setup import Check, Drift, Own, ServiceSetup, Setup, Target, WhenEmpty
+from lvs_nat.core.wishes import Wanted, Whom
 from lvs_nat.daemon.director import SECOND_LOOK, Director
 from lvs_nat.errors import KernelError
-from lvs_nat.model import SyncDaemon, SyncRole
+from lvs_nat.model import SyncDaemon, SyncRole, Timeouts
 from tests.builders import RS1, RS2, VIP, WEB, real, rules, service, tcp
 from tests.fakes import FakeIpvs
 
@@ -434,3 +437,91 @@ def test_a_reload_that_begins_to_check_a_server_takes_it_out_after_no_less_than_
     assert before == WEB.services
     assert story.hears(RS1, REFUSED).looks().table == WEB.services
     assert story.hears(RS1, REFUSED).table == rules(service(VIP, RS2)).services
+
+
+@pytest.mark.parametrize(
+    "ruled, left, words",
+    [
+        (None, Timeouts(901, 121, 301), "left as it is: the rules have no --set for it"),
+        (Timeouts(900, 120, 300), Timeouts(900, 120, 300), "put back"),
+    ],
+)
+def test_idle_timeouts_are_said_to_be_put_back_where_they_are(ruled, left, words, caplog):
+    story = Story(replace(WEB, timeouts=ruled), Setup(drift=Drift.REPAIR)).serving().looks()
+    story.by_hand(SetTimeouts(Timeouts(901, 121, 301))).looks().looks()
+
+    assert story.kernel.read().timeouts == left
+    assert caplog.messages == [f"somebody ran ipvsadm --set 901 121 301 ({words})"]
+
+
+def test_where_servers_return_slowly_an_edit_is_logged_as_it_was_typed(caplog):
+    story = Story(setup=Setup(default=ServiceSetup(slow_start=20.0))).serving().looks()
+    third = real("192.168.122.30:80", 5)
+    story.by_hand(AddDestination(tcp(VIP), third)).looks()
+
+    assert caplog.messages[0].startswith(
+        "somebody ran ipvsadm -a -t 172.25.0.10:80 -r 192.168.122.30:80 -m -w 5 (kept"
+    )
+    assert story.director.meant.services[tcp(VIP)].destinations[third.endpoint].weight == 1
+
+
+SORRY = real("192.168.122.99:80")
+SORRIES = ServiceSetup(when_empty=WhenEmpty.SORRY, sorry=(SORRY.endpoint,))
+IN_RULES = "kept in the rules, `lvs-nat save` writes it; in the table the server stays"
+
+
+def said(caplog):
+    """Return what the log says becomes of each edit by hand."""
+    lines = [it for it in caplog.messages if it.startswith("somebody ran")]
+    return [it.partition(" (")[2].rstrip(")") for it in lines]
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [SetDestination(tcp(VIP), replace(SORRY, weight=7)), DelDestination(tcp(VIP), SORRY.endpoint)],
+)
+@pytest.mark.parametrize("policy", [Drift.ADOPT, Drift.REPORT])
+def test_an_edit_of_a_sorry_server_is_put_back_and_said_to_be(edit, policy, caplog):
+    story = Story(setup=Setup(default=SORRIES, drift=policy)).serving().hears(SORRY, PASS)
+    story.hears(RS1, REFUSED, REFUSED).hears(RS2, REFUSED, REFUSED).looks()
+    before = story.table
+    story.by_hand(edit).looks()
+
+    assert story.table == before
+    assert said(caplog) == ["put back: a sorry server is as lvs-nat.conf has it"]
+
+
+@pytest.mark.parametrize(
+    "policy, kept",
+    [(Drift.ADOPT, IN_RULES), (Drift.REPORT, "not saved; in the table the server stays")],
+)
+@pytest.mark.parametrize(
+    "wish, edit, word",
+    [(Wish.QUIESCED, SetDestination, "drained"), (Wish.OUT, AddDestination, "disabled")],
+)
+def test_an_edit_of_a_server_that_the_operator_wants_out_is_kept_out_of_the_table(
+    policy, kept, wish, edit, word, caplog
+):
+    story = Story(setup=Setup(drift=policy)).serving()
+    story.director.wish({Whom(None, RS1.endpoint): Wanted(wish)})
+    before = story.looks().table
+    story.by_hand(edit(tcp(VIP), real("192.168.122.10:80", 7))).looks()
+
+    assert story.table == before
+    assert said(caplog) == [f"{kept} {word}"]
+
+
+def test_a_dead_server_that_somebody_adds_is_said_to_stay_out(caplog):
+    story = Story().serving().hears(RS1, REFUSED, REFUSED).looks()
+    story.by_hand(AddDestination(tcp(VIP), RS1)).looks()
+
+    assert said(caplog) == [f"{IN_RULES} out for now"]
+    assert story.table == rules(service(VIP, RS2)).services
+
+
+def test_a_weight_of_0_by_hand_is_kept_as_it_is(caplog):
+    drained = real("192.168.122.10:80", 0)
+    story = Story().serving().looks().by_hand(SetDestination(tcp(VIP), drained)).looks()
+
+    assert said(caplog) == ["kept; `lvs-nat save` writes it to the rule file"]
+    assert drained in story.table[tcp(VIP)].destinations.values()

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from lvs_nat.core.cluster import Cluster
 from lvs_nat.core.health import Outcome, Verdict
 from lvs_nat.core.plan import SetDestination
-from lvs_nat.core.setup import Check, ServiceSetup, Setup, Target
+from lvs_nat.core.setup import Check, ServiceSetup, Setup, Target, WhenEmpty
 from lvs_nat.daemon.director import Director
 from lvs_nat.daemon.wishing import Wishing
 from lvs_nat.errors import LvsNatError
@@ -21,22 +21,24 @@ from tests.fakes import FakeIpvs
 from tests.hostile import altered, damaged, values
 
 PASS = Verdict(Outcome.PASS, "connected")
+REFUSED = Verdict(Outcome.REFUSED, "refused")
 DRAINED, QUIESCED2 = real("192.168.122.10:80", 0), real("192.168.122.20:80", 0)
+SORRY = real("192.168.122.99:80")
 OTHER = "172.25.0.11:80"
 
 
 class Stage:
     """A director whose servers are well, its operator, and a clock for both."""
 
-    def __init__(self, folder, ruleset=WEB, least=0.0):
+    def __init__(self, folder, ruleset=WEB, least=0.0, **setup):
         self.now = 1000.0
         self.ahead = 1e9  # what wall time is ahead of that
         self.path = folder / "state" / "wishes.json"
-        setup = Setup(ServiceSetup(keep_at_least=least))
+        setup = Setup(ServiceSetup(keep_at_least=least, **setup))
         self.kernel = FakeIpvs()
         self.director = Director(Cluster.of(ruleset, setup, {}), self.kernel, self.clock)
         self.wishing = self.another()
-        well = [(Target(row.endpoint, Check()), PASS) for row in (RS1, RS2)]
+        well = [(Target(row.endpoint, Check()), PASS) for row in (RS1, RS2, SORRY)]
         self.director.hear(well)
 
     def clock(self):
@@ -338,6 +340,8 @@ def test_a_weight_is_set_in_what_runs_and_saved_with_it(stage):
         ({"wish": "drain", "server": "192.168.122.10", "cut_after": "soon"}, "cut_after is a numb"),
         ({"wish": "drain", "server": "192.168.122.10", "ends_after": -1}, "ends_after is a number"),
         ({"wish": "drain", "server": "192.168.122.10", "cut_after": float("nan")}, "cut_after is"),
+        ({"wish": "drain", "server": "192.168.122.10", "ends_after": 0}, "--for 0 would end at on"),
+        ({"wish": "disable", "server": "192.168.122.10", "ends_after": 1e-99}, "--for 0 would end"),
     ],
 )
 def test_what_nobody_can_wish_is_refused_in_words(stage, request_, words):
@@ -428,3 +432,132 @@ def test_the_guard_does_not_let_the_last_weight_become_0(tmp_path):
     with pytest.raises(LvsNatError, match="this would leave 0% of the weight"):
         stage.wishing.weigh({"server": "192.168.122.20:80", "weight": 0})
     assert stage.rows() == (DRAINED, RS2)
+
+
+@pytest.fixture
+def told(stage, caplog):
+    """Return what was logged since it was asked last."""
+    caplog.set_level(logging.INFO)
+    caplog.clear()
+
+    def since():
+        found = [record.message for record in caplog.records]
+        caplog.clear()
+        return found
+
+    return since
+
+
+DRAIN = "ipvsadm -e -t 172.25.0.10:80 -r 192.168.122.10:80 -m -w 0"
+DELETE = "ipvsadm -d -t 172.25.0.10:80 -r 192.168.122.10:80"
+ADD = "ipvsadm -a -t 172.25.0.10:80 -r 192.168.122.10:80 -m -w 5"
+DRAINING = "drained: no new clients, those it has may finish"
+
+
+def test_what_the_operator_wants_is_logged_before_it_is_done_and_so_is_its_end(stage, told):
+    stage.asks("drain", service=f"tcp {VIP}", cut_after=30.0, ends_after=90.0)
+
+    who = f"192.168.122.10:80 under tcp {VIP}"
+    assert told() == [
+        f"the operator wants {who} {DRAINING}; what is left after 30 s is given up; in service "
+        "again after 90 s",
+        DRAIN,
+    ]
+    stage.later(29)
+    assert told() == []
+    stage.later(1)
+    left = f"real server {who} has had its time to drain: what is left is given up"
+    assert told() == [left, DELETE]
+    stage.later(59)
+    assert told() == []
+    stage.later(1)
+    assert told() == [f"real server {who} is in service again: its time out of it is over", ADD]
+    stage.later(1)
+    assert told() == []
+
+
+def test_a_wish_that_ends_while_no_director_runs_is_logged_by_the_next_one(stage, told):
+    stage.asks("disable", ends_after=60.0)
+    told()
+    stage.now += 61
+    stage.restart()
+    stage.later(1)
+
+    ended = "real server 192.168.122.10:80 is in service again: its time out of it is over"
+    assert told() == [ended, ADD]
+
+
+@pytest.mark.parametrize("wish, done", [("enable", DRAIN.replace("-w 0", "-w 7")), ("disable", "")])
+def test_a_weight_is_logged_with_who_gave_it_whatever_that_does(stage, told, wish, done):
+    stage.asks(wish)
+    told()
+    weighs(stage, 7)
+
+    given = "the operator gives 192.168.122.10:80 the weight 7"
+    assert told() == [given, *filter(None, [done])]
+
+
+def test_what_is_refused_is_not_logged_as_wanted(tmp_path, caplog):
+    stage = Stage(tmp_path, least=0.9)
+    caplog.set_level(logging.INFO)
+    caplog.clear()
+    with pytest.raises(LvsNatError, match="this would leave"):
+        stage.asks("drain")
+
+    assert caplog.messages == []
+
+
+@pytest.fixture
+def apologetic(tmp_path):
+    """Return a stage with a sorry server that stands in: whom it stands in for are dead."""
+    sorry = {"when_empty": WhenEmpty.SORRY, "sorry": (SORRY.endpoint,)}
+    found = Stage(tmp_path, least=0.0, **sorry)
+    dead = [(Target(row.endpoint, Check()), REFUSED) for row in (RS1, RS2)]
+    found.director.hear(dead * 2)
+    return found
+
+
+@pytest.mark.parametrize("wish, left", [("drain", (replace(SORRY, weight=0),)), ("disable", ())])
+def test_a_sorry_server_is_drained_and_disabled_like_any_other(apologetic, wish, left):
+    stood = apologetic.rows()
+    (row,) = apologetic.asks(wish, "192.168.122.99:80", service=f"tcp {VIP}", ends_after=60.0)
+
+    assert stood == (SORRY,)
+    assert apologetic.rows() == left
+    assert (row["address"], row["weight"]) == ("192.168.122.99:80", 1)
+    apologetic.restart()
+    assert apologetic.later(1).rows() == left
+    assert apologetic.later(60).rows() == (SORRY,)
+    apologetic.asks(wish, "192.168.122.99")
+    apologetic.asks("enable", "192.168.122.99")
+    assert apologetic.rows() == (SORRY,)
+
+
+def test_a_sorry_server_has_no_weight_to_set(apologetic):
+    words = (
+        "192.168.122.99:80 is a sorry server, which has no weight to set: `lvs-nat disable` it, "
+        "or take it out of `sorry` in lvs-nat.conf"
+    )
+    with pytest.raises(LvsNatError, match=words.replace(".", r"\.")):
+        apologetic.wishing.weigh({"server": "192.168.122.99:80", "weight": 3})
+
+    assert apologetic.rows() == (SORRY,)
+
+
+def test_only_where_a_server_is_in_the_rules_it_is_weighed(tmp_path):
+    both = rules(service(VIP, RS1), service(OTHER, SORRY))
+    stage = Stage(tmp_path, both, sorry=(SORRY.endpoint,), when_empty=WhenEmpty.SORRY)
+    rows = stage.wishing.weigh({"server": "192.168.122.99:80", "weight": 3})["rows"]
+
+    assert [(row["service"], row["weight"]) for row in rows] == [(f"tcp {OTHER}", 3)]
+    assert len(stage.asks("drain", "192.168.122.99:80")) == 2
+
+
+def test_a_wish_under_one_service_leaves_the_one_for_a_sorry_server_of_another(tmp_path):
+    both = rules(service(VIP, RS1), service(OTHER, SORRY))
+    stage = Stage(tmp_path, both, sorry=(SORRY.endpoint,), when_empty=WhenEmpty.SORRY)
+    stage.asks("disable", "192.168.122.99:80")
+    stage.asks("enable", "192.168.122.99:80", service=f"tcp {OTHER}")
+    stage.director.hear([(Target(RS1.endpoint, Check()), REFUSED)] * 2)
+
+    assert (stage.rows(), stage.rows(OTHER)) == ((), (SORRY,))
