@@ -75,9 +75,7 @@ def _spawn(words: dict[str, Any]) -> int:
     program = Program.of_this_process()
     line, orders = _socket(words["line"]), _socket(words["orders"])
     lent = Lent(tuple(map(_socket, words["raw"])))
-    spawner.go_on(
-        spawner.Spawner(line, orders, words["director"], program, former=former, lent=lent)
-    )
+    spawner.go_on(spawner.Spawner(line, orders, program, former=former, lent=lent))
     return 0
 
 

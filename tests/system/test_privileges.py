@@ -40,36 +40,6 @@ def test_what_is_not_there_cannot_be_kept():
     assert told(script) == "CAP_NET_ADMIN is needed: run as root"
 
 
-def test_a_child_dies_with_its_parent():
-    script = """
-import signal, sys
-reading, writing = os.pipe()
-parent = os.fork()
-if parent == 0:
-    if os.fork() == 0:
-        privileges.die_with(os.getppid())
-        os.write(writing, b"armed")
-        signal.pause()
-    os.read(reading, 5)
-    os._exit(0)
-os.waitpid(parent, 0)
-os.close(writing)
-print(os.read(reading, 1))
-"""
-    assert told(script) == "b''"
-
-
-def test_a_child_whose_parent_is_gone_already_does_not_stay():
-    script = """
-child = os.fork()
-if child == 0:
-    privileges.die_with(1)
-    os._exit(0)
-print(os.WTERMSIG(os.waitpid(child, 0)[1]))
-"""
-    assert told(script) == "9"
-
-
 @pytest.mark.kernel
 def test_a_prober_has_no_capability_no_group_and_no_way_back():
     script = "privileges.become('lvs-nat-no-such-user', 'nobody')\nshow()"
