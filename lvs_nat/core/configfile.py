@@ -40,9 +40,9 @@ PUBLIC = KNOWN - SECRETIVE
 Place = tuple[str, ...]
 
 
-def show(text: str) -> str:
+def show(text: str, most: int = SHOWN) -> str:
     """Return the text so that one line of a terminal can hold it."""
-    words = text if len(text) <= SHOWN else text[:SHOWN] + "..."
+    words = text if len(text) <= most else text[:most] + "..."
     return "".join(it if " " <= it <= "~" else ascii(it)[1:-1] for it in words)
 
 
@@ -181,7 +181,7 @@ class Reading:
         return int(comments[-1].lstrip("#")) if comments else 0
 
     def say(self, place: Place, what: str) -> None:
-        self.problems.append((self.line(place), what))
+        self.problems.append((self.line(place), show(what, len(what))))
 
     def sections(self, place: Place) -> list[tuple[Place, Any]]:
         """Return the sections below *place*, each with its own place."""

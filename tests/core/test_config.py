@@ -401,6 +401,14 @@ def test_no_problem_tells_what_may_be_a_secret(key):
     assert [it for it in told if "hunter2" in it] == []
 
 
+@pytest.mark.parametrize("key", ASKED)
+def test_no_control_byte_reaches_a_terminal_whatever_setting_it_stands_in(key):
+    told = list(told_of(ASKED[key], key, "\x1b[2J\x9b\x85"))
+
+    assert len(told) > 5
+    assert [it for it in told if not it.isprintable()] == []
+
+
 words = some.sampled_from(
     ["interval", "fall", "=", " ", "1", "[", "[[", "[[[", "]", "]]", "]]]", "services", "tcp", ":",
      "1.2.3.4:80", "[fd00::1]:80", "fwmark 5", '"', "'''", "#", ",", "\r", "__many__",
