@@ -484,7 +484,8 @@ def test_a_prober_holds_nothing_that_was_the_directors(well, tmp_path):
         link.ask([well])
         until(link, bool)
         child = child_of(link.spawner)
-        held = {os.readlink(entry) for entry in Path(f"/proc/{child}/fd").iterdir()}
+        family = (link.spawner, child)
+        held = {os.readlink(it) for pid in family for it in Path(f"/proc/{pid}/fd").iterdir()}
         status = Path(f"/proc/{child}/status").read_text()
     os.close(secret)
 
