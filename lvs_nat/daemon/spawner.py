@@ -19,7 +19,7 @@ from lvs_nat.checks.kind import NOTHING_LENT, Lent
 from lvs_nat.core import wire
 from lvs_nat.daemon import prober, renewal
 from lvs_nat.daemon.link import Link
-from lvs_nat.system import family, files, privileges, raw
+from lvs_nat.system import family, files, logs, privileges, raw
 from lvs_nat.system.program import Program
 
 USERS = ("lvs-nat-check", "nobody")
@@ -65,7 +65,7 @@ def _only(task: Callable[[], None]) -> None:
         task()
         status = 0
     except BaseException:
-        os.write(2, traceback.format_exc().encode(errors="replace"))
+        os.write(2, "\n".join([*logs.trace(traceback.format_exc()), ""]).encode())
     finally:
         os._exit(status)
 

@@ -294,6 +294,19 @@ def test_a_faulty_prober_says_what_is_wrong_and_is_not_raised_in_a_busy_loop(wel
     assert "Traceback" in capfd.readouterr().err
 
 
+def forging(line, beat, lent):
+    raise ValueError("\x1b[2J\nlvs-nat: all is well")
+
+
+def test_no_line_of_a_traceback_in_a_prober_can_pass_for_one_of_ours(capfd):
+    with spawned(forging) as link:
+        until(link, lost)
+    said = capfd.readouterr().err.splitlines()
+
+    assert r"| ValueError: \x1b[2J" in said
+    assert [line for line in said if not line.startswith("| ")] == []
+
+
 def test_a_prober_that_was_stopped_blames_no_server_for_it(well):
     with spawned() as link:
         check = Check(interval=0.05, timeout=0.1, fall=1)
