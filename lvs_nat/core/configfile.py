@@ -15,7 +15,15 @@ from configobj import (
 )
 from configobj.validate import Validator
 
-from lvs_nat.core.settings import CHECKS_PLACE, KEYS, MARKERS, PLACES, SECTIONS, SPEC
+from lvs_nat.core.settings import (
+    CHECKS_PLACE,
+    KEYS,
+    MARKERS,
+    PLACES,
+    SECRETIVE,
+    SECTIONS,
+    SPEC,
+)
 from lvs_nat.core.values import CHECKS, near, plain
 
 # ConfigObj counts the bracket of an IPv6 address as one of its own unless it is quoted.
@@ -26,14 +34,22 @@ SHOWN = 40
 LONGEST = 200
 LONGEST_SETTING = 2000
 MANY = 100
+KNOWN = frozenset().union(*KEYS)
+PUBLIC = KNOWN - SECRETIVE
 
 Place = tuple[str, ...]
 
 
-def show(text: str) -> str:
+def show(text: str, most: int = SHOWN) -> str:
     """Return the text so that one line of a terminal can hold it."""
-    words = text if len(text) <= SHOWN else text[:SHOWN] + "..."
+    words = text if len(text) <= most else text[:most] + "..."
     return "".join(it if " " <= it <= "~" else ascii(it)[1:-1] for it in words)
+
+
+def _name(text: str) -> str:
+    """Return what stands where a setting's name should: one word, the rest may be a secret."""
+    first, *more = text.split() or [""]
+    return show(first) + (" ..." if more else "")
 
 
 def _depth(line: str) -> int:
@@ -75,18 +91,19 @@ class Reading:
         line = error.line_number // 2
         text = self._lines[line - 1].strip()
         marker = text.startswith("[")
+        key = text.partition("=")[0].strip()
         if marker:
             self._adrift.append(self._body(line))
         if isinstance(error, DuplicateError):
-            what = (
-                f"{show(text if marker else text.split('=')[0].strip())} is given twice; keep one"
-            )
+            what = f"{show(text) if marker else _name(key)} is given twice; keep one"
         elif isinstance(error, NestingError):
             what = f"{show(text)} has brackets that do not match, or no section above it; {MARKERS}"
         elif "=" in text and not marker:
-            what = f"{show(text)} has a quote that is not closed, or text after it"
+            said = show(text) if key in PUBLIC else f"{_name(key)} = ..."
+            what = f"{said} has a quote that is not closed, or text after it"
         else:
-            what = f"{show(text)} is neither `setting = value` nor a section; {MARKERS}"
+            said = show(text) if marker else _name(text) if key.split()[0] in KNOWN else "the line"
+            what = f"{said} is neither `setting = value` nor a section; {MARKERS}"
         self.problems.append((line, what))
 
     def _body(self, line: int) -> range:
@@ -134,7 +151,8 @@ class Reading:
         key, value = place[-1], self._at(place)
         if place[0] in SECTIONS and len(place) == 1:
             return f"{key} is a section, not a setting; write [{key}]"
-        return f"{key} = {show(plain(value))} {error}"
+        said = key if key in SECRETIVE else f"{key} = {show(plain(value))}"
+        return f"{said} {error}"
 
     def _unknown(self, path: Place, key: str) -> str:
         depth = len(path)
@@ -148,7 +166,7 @@ class Reading:
             here = CHECKS_PLACE if path[:1] == ("checks",) else PLACES[depth]
             return f"{key} cannot stand {here}; write it {' or '.join(homes)}"
         keys = KEYS[depth] or KEYS[0]
-        return f"there is no setting {show(key)}{near(key, keys) or '; known: ' + ', '.join(keys)}"
+        return f"there is no setting {_name(key)}{near(key, keys) or '; known: ' + ', '.join(keys)}"
 
     def _at(self, place: Place) -> Any:
         found = self.config
@@ -169,7 +187,7 @@ class Reading:
         return next((self.line(it) for it in found), 0)
 
     def say(self, place: Place, what: str) -> None:
-        self.problems.append((self.line(place), what))
+        self.problems.append((self.line(place), show(what, len(what))))
 
     def sections(self, place: Place) -> list[tuple[Place, Any]]:
         """Return the sections below *place*, each with its own place."""

@@ -113,7 +113,7 @@ def _http(word: str, given: Given) -> tuple[Question, ...]:
     paths = given.get("path") or ("/",)
     for path in paths:
         if not path.startswith("/"):
-            raise Wrong("path", f"{path} does not begin with /")
+            raise Wrong("path", "has what does not begin with /")
     found = {name: given.get(name) for name in names}
     values = {key: value for key, value in {**found, **renamed}.items() if value is not None}
     whole = Http(**values, digest=(digest or "").lower(), tls=_tls(_named(given), word == "https"))
@@ -215,7 +215,7 @@ def _file(given: Given) -> Question:
 
 def _absolute(key: str, path: str) -> None:
     if path and not path.startswith("/"):
-        raise Wrong(key, f"{path} is not an absolute path; it has to begin with /")
+        raise Wrong(key, "is not an absolute path; it has to begin with /")
 
 
 def _login(given: Given) -> tuple[str, str]:
@@ -252,11 +252,14 @@ BUILDERS: Mapping[str, Callable[[Given], Question]] = {
 def conversation(words: Iterable[str]) -> tuple[Step, ...]:
     """Return the steps that *words* tell: expect REGEX, send TEXT, tls; raise ValueError."""
     steps = []
-    left = list(words)
+    whole = list(words)
+    left = list(whole)
     while left:
+        place = len(whole) - len(left) + 1
         verb = left.pop(0).lower()
         if verb not in {it.value for it in Verb}:
-            raise ValueError(f"has {verb!r} where a step begins; write expect, send or tls")
+            what = f"needs a step to begin at word {place}; write expect, send or tls"
+            raise ValueError(f"{what}, and quotes around text with blanks")
         if verb == Verb.TLS.value:
             steps.append(Step(Verb.TLS))
             continue
@@ -275,7 +278,9 @@ def _regex(key: str, text: str) -> None:
     try:
         re.compile(text.encode())
     except re.error as error:
-        raise Wrong(key, f"is no regular expression: {error}") from error
+        # Names in it are left out: the expression may be a secret's.
+        why = re.split(" b?['\"]", error.msg)[0]
+        raise Wrong(key, f"is no regular expression: {why} at position {error.pos}") from error
 
 
 _ESCAPES = {"r": b"\r", "n": b"\n", "t": b"\t", "0": b"\0", "\\": b"\\"}
@@ -293,5 +298,7 @@ def octets(text: str) -> bytes:
         elif match[1] in _ESCAPES:
             parts.append(_ESCAPES[match[1]])
         else:
-            raise ValueError(f"has {match[0]}; known are \\r \\n \\t \\0 \\\\ and \\x0a")
+            raise ValueError(
+                "has an escape that is not known; known are \\r \\n \\t \\0 \\\\ and \\x0a"
+            )
     return b"".join((*parts, text[place:].encode()))

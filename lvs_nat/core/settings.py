@@ -138,6 +138,12 @@ def _names(lines: Iterable[str]) -> tuple[str, ...]:
 
 
 TIMING = _names(TIMING_KEYS)
+# Free text may be a secret or have one in it.  Everybody may ask what is wrong with the file, and
+# is not to be told what these are.
+FREE = ("text", "words", "headers", "octets", "talk")
+SECRETIVE = frozenset(
+    name for name, kind in (line.split(" = ") for line in QUESTION_KEYS) if kind.startswith(FREE)
+)
 POOL = tuple(key for key in _names(SERVICE_KEYS) if key not in _names(CHECK_KEYS))
 CHECK = _names(CHECK_KEYS)
 DIRECTOR = tuple(key for key in _names(DIRECTOR_KEYS) if key not in _names(SERVICE_KEYS))

@@ -112,7 +112,7 @@ def headers(value: Any) -> tuple[str, ...]:
     found = _split(value)
     for line in found:
         if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+:[ -~]*", line):
-            raise ValidateError(f'has {line!r}; write "Name: value", one or more')
+            raise ValidateError('has what is no header; write "Name: value", one or more')
     return found
 
 

@@ -63,9 +63,9 @@ COMMANDS: Mapping[str, str] = {
 # What a client may take to send its request and to read its answer, in seconds.
 PATIENCE = 5.0
 # How many conversations there may be at once with those who may only ask, and with each of
-# their users.
-STRANGERS = 16
-EACH = 4
+# their users; and with operators, of whom nobody shall use up the director's descriptors either.
+STRANGERS, EACH = 16, 4
+OPERATORS, EACH_OPERATOR = 64, 16
 # Strangers are told the same answer again for this many times as long as it took to make.
 SHARE = 20
 
@@ -74,8 +74,8 @@ class Desk:
     """Answers requests by tables of verbs: for all, for operators, for the *trusted* alone.
 
     Trusted are by default root and the director's own user, who could end it anyway; operators
-    are these and the members of the groups *admins*.  They are always heard; others cannot
-    keep them from it.
+    are these and the members of the groups *admins*.  The trusted are always heard; strangers
+    cannot keep operators from it, nor one operator another.
     """
 
     def __init__(
@@ -138,10 +138,13 @@ class Desk:
         self._loop.after(f"client {fd}", PATIENCE, lambda: self._end(fd))
 
     def _crowded(self, client: Conversation) -> bool:
-        if self._operates(client):
+        if client.uid in self._trusted:
             return False
-        strangers = [it.uid for it in self._clients.values() if not self._operates(it)]
-        return len(strangers) >= STRANGERS or strangers.count(client.uid) >= EACH
+        operates = self._operates(client)
+        most, each = (OPERATORS, EACH_OPERATOR) if operates else (STRANGERS, EACH)
+        others = (it for it in self._clients.values() if it.uid not in self._trusted)
+        peers = [it.uid for it in others if self._operates(it) is operates]
+        return len(peers) >= most or peers.count(client.uid) >= each
 
     def _operates(self, client: Conversation) -> bool:
         return client.uid in self._trusted or bool(client.gids & self._admins)

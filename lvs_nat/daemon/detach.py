@@ -6,6 +6,7 @@ import codecs
 import fcntl
 import json
 import os
+import resource
 import select
 from collections.abc import Iterator
 from contextlib import suppress
@@ -20,6 +21,8 @@ PATIENCE = 180.0
 SILENT = "the director ended, or hangs, before it served; see the system log"
 F_SETPIPE_SZ = 1031  # linux/fcntl.h; fcntl has it since Python 3.10
 ROOM = 1 << 20  # what any user may have (fs.pipe-max-size): a table of 15,000 rows
+# As many as the unit gives.
+DESCRIPTORS = 65536
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,7 @@ def _leave(paths: Paths, announcing: int) -> None:
 
 
 def _background(paths: Paths, announcing: int) -> int:
+    bound_descriptors()
     # Imported by this process alone, as what two processes have used is copied in the end.
     from daemon import DaemonContext
 
@@ -84,6 +88,17 @@ def _background(paths: Paths, announcing: int) -> int:
     for stream in range(3):  # python-daemon opens them so that no other program would have them
         os.set_inheritable(stream, True)
     return serve(paths, PidFile(paths.pid_file), announce, program)
+
+
+def bound_descriptors(most: int = DESCRIPTORS) -> None:
+    """Have no more than *most* descriptors, with no way back: not everywhere may root raise limits.
+
+    Whether open or not, python-daemon closes every one that we could have, and before Python 3.10
+    one by one.  In a container that may be a thousand million.
+    """
+    found = resource.getrlimit(resource.RLIMIT_NOFILE)
+    soft, hard = (most if it == resource.RLIM_INFINITY else min(it, most) for it in found)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def tell(announcing: int, code: int, text: str, warnings: tuple[str, ...]) -> None:

@@ -51,7 +51,7 @@ def obey(
         words = _tried(program)
         if not words:
             told = {"line": line, "orders": orders.fileno(), "prober": prober, "beats": beats}
-            environ = handover.environ(Part.SPAWNER, director=os.getppid(), raw=list(raw), **told)
+            environ = handover.environ(Part.SPAWNER, raw=list(raw), **told)
             program.become(environ, (line, orders.fileno(), beats, *raw))
     except OSError as error:
         words = str(error)

@@ -19,7 +19,7 @@ from lvs_nat.checks.kind import NOTHING_LENT, Lent
 from lvs_nat.core import wire
 from lvs_nat.daemon import prober, renewal
 from lvs_nat.daemon.link import Link
-from lvs_nat.system import files, privileges, raw
+from lvs_nat.system import family, files, logs, privileges, raw
 from lvs_nat.system.program import Program
 
 USERS = ("lvs-nat-check", "nobody")
@@ -35,17 +35,17 @@ def spawn(run: Run = prober.run, look: float = LOOK, program: Program | None = N
     """Fork the spawner, which forks the prober; return the director's end of their line.
 
     To be called once in the process that is the director to its end (after detaching, and by
-    its main thread: the spawner dies with it), before anything is open that a prober should
-    not have.  As root, both become the first of USERS that exists; they have no capability,
+    its main thread, at whose end the spawner is woken), before anything is open that a prober
+    should not have.  As root, both become the first of USERS that exists; they have no capability,
     but the raw sockets that the spawner has opened before.  *program*, by default the one that
     we are, is what the spawner goes over to when it is asked (daemon/renewal.py).
     """
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     orders, ordered = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    director, program = os.getpid(), program or Program.of_this_process()
+    program = program or Program.of_this_process()
     child = os.fork()
     if child == 0:
-        _only(lambda: _begin(Spawner(theirs, ordered, director, program, run, look)))
+        _only(lambda: _begin(Spawner(theirs, ordered, program, run, look)))
     theirs.close()
     ordered.close()
     return Link(ours, child, orders=orders)
@@ -65,7 +65,7 @@ def _only(task: Callable[[], None]) -> None:
         task()
         status = 0
     except BaseException:
-        os.write(2, traceback.format_exc().encode(errors="replace"))
+        os.write(2, "\n".join([*logs.trace(traceback.format_exc()), ""]).encode())
     finally:
         os._exit(status)
 
@@ -119,16 +119,16 @@ class Former(NamedTuple):
 
 
 class Spawner:
-    """Raises a prober on *line* whenever there is none, until *director* has ended.
+    """Raises a prober on *line* whenever there is none, until the director has ended.
 
-    lent is what probers get that only root could open.
+    Whatever has become of a prober, the programs that it ran for checks end with it.  lent is
+    what probers get that only root could open.
     """
 
     def __init__(
         self,
         line: socket.socket,
         orders: socket.socket,
-        director: int,
         program: Program,
         run: Run = prober.run,
         look: float = LOOK,
@@ -138,7 +138,6 @@ class Spawner:
         self.lent = lent
         self._line = line
         self._orders = orders
-        self._director = director
         self._run = run
         self._look = look
         self._program = program
@@ -149,9 +148,16 @@ class Spawner:
         return (self._line.fileno(), self._orders.fileno(), *(it.fileno() for it in self.lent.raw))
 
     def serve(self) -> None:
-        """Return once the director has hung up."""
-        privileges.die_with(self._director)
+        """Return once the director has hung up, and nobody is left of what was raised."""
+        family.adopt()
+        family.wake_at_parents_end()
         self._line.setblocking(False)
+        try:
+            self._serve()
+        finally:
+            family.end()
+
+    def _serve(self) -> None:
         while True:
             began = time.monotonic()
             try:
@@ -182,6 +188,7 @@ class Spawner:
             os.close(beats)
             os.kill(child, signal.SIGKILL)
         status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        family.end(kept=self._probers())
         if hung is None:
             return ""
         if hung:
@@ -191,7 +198,7 @@ class Spawner:
     def _prober(self, beat: int, spawner: int) -> None:
         # Orders are the spawner's alone.
         _close_all_but({0, 1, 2, beat, *self.descriptors} - {self._orders.fileno()})
-        privileges.die_with(spawner)
+        family.die_with(spawner)
         self._run(self._line, beat, self.lent)
 
     def _watch(self, child: int, beats: int) -> bool | None:
@@ -205,6 +212,8 @@ class Spawner:
             ready = dict(poll.poll(self._look * 1000))
             if self._former and self._former.ended():
                 self._former = None
+                family.end(kept=self._probers(child))
+            family.bury(kept=self._probers(child))  # what programs of checks have left running
             if self._line.fileno() in ready:
                 return None
             if self._orders.fileno() in ready and self._told_to_end(child, beats):
@@ -216,6 +225,9 @@ class Spawner:
             else:
                 return False
         return True
+
+    def _probers(self, *present: int) -> tuple[int, ...]:
+        return (*present, self._former.prober) if self._former else present
 
     def _told_to_end(self, child: int, beats: int) -> bool:
         """Read what the director wants, which may be another program in our place."""

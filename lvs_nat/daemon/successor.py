@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import faulthandler
+import pkgutil
 import socket
+from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 import lvs_nat
+from lvs_nat.checks import kinds
 from lvs_nat.checks.kind import Lent
 from lvs_nat.daemon import serve, spawner
 from lvs_nat.daemon.handover import Part, parse_paths, told
@@ -17,6 +21,9 @@ from lvs_nat.system import logs
 from lvs_nat.system.program import Program
 from lvs_nat.system.watcher import Watcher
 
+# Where all lies that a director, its spawner or a prober may come to load.
+FLOORS = ("core", "system", "checks", "daemon")
+
 
 def succeed(text: str) -> int:
     """Be what the last image says, in words that it left in the environment."""
@@ -26,6 +33,7 @@ def succeed(text: str) -> int:
 
 def _be_tried(words: dict[str, Any]) -> int:
     """Do all that can be done beside the one that runs: load what is needed, read what it knows."""
+    _load_all()
     if "paths" in words:
         notes = Notes(parse_paths(words["paths"]).memory)
         found = notes.read()
@@ -36,6 +44,18 @@ def _be_tried(words: dict[str, Any]) -> int:
             raise LvsNatError("the rules that run cannot be read")
     print(f"lvs-nat {lvs_nat.__version__}")
     return 0
+
+
+def _load_all() -> None:
+    """Load every module, sooner or later needed, but those whose library is not installed."""
+    spared = {kinds.MODULES[it] for it in kinds.MODULES if kinds.missing(it)}
+    if not find_spec("pyroute2"):
+        spared.add("links")  # a director does without, and says so
+    for floor in FLOORS:
+        folder = import_module(f"lvs_nat.{floor}")
+        for module in pkgutil.iter_modules(folder.__path__):
+            if module.name not in spared:
+                import_module(f"lvs_nat.{floor}.{module.name}")
 
 
 def _direct(words: dict[str, Any]) -> int:
@@ -55,9 +75,7 @@ def _spawn(words: dict[str, Any]) -> int:
     program = Program.of_this_process()
     line, orders = _socket(words["line"]), _socket(words["orders"])
     lent = Lent(tuple(map(_socket, words["raw"])))
-    spawner.go_on(
-        spawner.Spawner(line, orders, words["director"], program, former=former, lent=lent)
-    )
+    spawner.go_on(spawner.Spawner(line, orders, program, former=former, lent=lent))
     return 0
 
 

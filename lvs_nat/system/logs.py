@@ -57,15 +57,19 @@ def priority(level: int) -> int:
     return next((number for least, number in PRIORITIES if level >= least), DEBUG)
 
 
+def trace(text: str) -> list[str]:
+    """Return the lines of a traceback, each behind "| ", so that none can pass for a message."""
+    return [f"| {escape(line)}" for line in text.splitlines()]
+
+
 class Lines(logging.Formatter):
     """Makes one line of a message, and of each line of a traceback."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the lines; those of a traceback begin with "| ", so that none can be forged."""
+        """Return the lines."""
         lines = [escape(record.getMessage())]
         if record.exc_info:
-            trace = self.formatException(record.exc_info).splitlines()
-            lines += [f"| {escape(line)}" for line in trace]
+            lines += trace(self.formatException(record.exc_info))
         return "\n".join(lines)
 
 

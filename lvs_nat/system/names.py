@@ -169,7 +169,7 @@ class Names:
 
 
 class Query:
-    """Names that a child process looks up, one after the other; it is ended by `close`.
+    """Names that a child without capabilities looks up, one by one; it is ended by `close`.
 
     Raises OSError where there is no room for another process.
     """
@@ -190,6 +190,9 @@ class Query:
                 most = max(map(int, os.listdir("/proc/self/fd")))
                 os.closerange(3, writing)
                 os.closerange(writing + 1, most + 1)
+                from lvs_nat.system import privileges  # ctypes: who looks nothing up goes without
+
+                privileges.keep_only(())
                 for host in hosts:
                     os.write(writing, json.dumps([host, *_found(host, resolve)]).encode() + b"\n")
             finally:

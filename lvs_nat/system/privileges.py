@@ -6,7 +6,6 @@ import ctypes
 import grp
 import os
 import pwd
-import signal
 from collections.abc import Iterable
 from contextlib import suppress
 from errno import EINVAL
@@ -23,7 +22,6 @@ NAMES = """
 """
 CAPABILITIES = tuple(f"CAP_{name}" for name in NAMES.split())
 # linux/prctl.h
-PR_SET_PDEATHSIG = 1
 PR_SET_DUMPABLE = 4
 PR_CAPBSET_DROP = 24
 PR_SET_NO_NEW_PRIVS = 38
@@ -51,12 +49,12 @@ def become(*users: str) -> None:
     libc = _libc()
     if os.geteuid() == 0:
         found = _first(users)
-        _bound(libc, 0)
+        _bound(0)
         os.setgroups([])
         os.setresgid(found.pw_gid, found.pw_gid, found.pw_gid)
         os.setresuid(found.pw_uid, found.pw_uid, found.pw_uid)
     _limit(libc, 0)
-    _prctl(libc, PR_SET_DUMPABLE, 0)
+    prctl(PR_SET_DUMPABLE, 0)
     if effective() or 0 in os.getresuid():
         raise LvsNatError("privileges could not be given up; this process must not go on")
 
@@ -79,7 +77,7 @@ def keep_only(capabilities: Iterable[str]) -> None:
     if missing:
         names = [name for name in CAPABILITIES if missing >> CAPABILITIES.index(name) & 1]
         raise NotPrivileged(f"{', '.join(names)} is needed: run as root")
-    _bound(libc, kept)
+    _bound(kept)
     _limit(libc, kept)
 
 
@@ -89,15 +87,12 @@ def effective() -> int:
     return int(words[0] | words[3] << 32)
 
 
-def die_with(parent: int) -> None:
-    """Have the kernel kill this process when *parent* ends, and end now if it has.
-
-    To be called last: a change of user or capabilities makes the kernel forget it
-    (kernel/cred.c, commit_creds).
-    """
-    _prctl(_libc(), PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        os.kill(os.getpid(), signal.SIGKILL)
+def prctl(option: int, value: int) -> None:
+    """Call prctl(2); raise OSError where it refuses."""
+    # It takes unsigned longs, and some options insist that the unused ones are 0.
+    words = [ctypes.c_ulong(word) for word in (value, 0, 0, 0)]
+    if _libc().prctl(ctypes.c_int(option), *words) < 0:
+        raise _failure()
 
 
 def _first(users: Iterable[str]) -> pwd.struct_passwd:
@@ -112,16 +107,16 @@ def _first(users: Iterable[str]) -> pwd.struct_passwd:
 def _limit(libc: ctypes.CDLL, kept: int) -> None:
     # Inheritable and ambient sets are only narrowed: nothing that is run later shall gain.
     with suppress(OSError):  # ambient capabilities are there since Linux 4.3
-        _prctl(libc, PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL)
+        prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL)
     sets = _sets(libc)
     for number in range(6):
         sets.words[number] &= (kept >> (32 if number >= 3 else 0)) & 0xFFFFFFFF
     if libc.capset(ctypes.byref(_Header(VERSION_3, 0)), ctypes.byref(sets)):
         raise _failure()
-    _prctl(libc, PR_SET_NO_NEW_PRIVS, 1)
+    prctl(PR_SET_NO_NEW_PRIVS, 1)
 
 
-def _bound(libc: ctypes.CDLL, kept: int) -> None:
+def _bound(kept: int) -> None:
     # Without CAP_SETPCAP the bounding set stays; no_new_privs then bars the way back.
     if not effective() >> CAPABILITIES.index("CAP_SETPCAP") & 1:
         return
@@ -129,7 +124,7 @@ def _bound(libc: ctypes.CDLL, kept: int) -> None:
         if kept >> number & 1:
             continue
         try:
-            _prctl(libc, PR_CAPBSET_DROP, number)
+            prctl(PR_CAPBSET_DROP, number)
         except OSError as error:
             if error.errno != EINVAL:
                 raise
@@ -141,13 +136,6 @@ def _sets(libc: ctypes.CDLL) -> _Sets:
     if libc.capget(ctypes.byref(_Header(VERSION_3, 0)), ctypes.byref(sets)):
         raise _failure()
     return sets
-
-
-def _prctl(libc: ctypes.CDLL, option: int, value: int) -> None:
-    # prctl(2) takes unsigned longs, and some options insist that the unused ones are 0.
-    words = [ctypes.c_ulong(word) for word in (value, 0, 0, 0)]
-    if libc.prctl(ctypes.c_int(option), *words) < 0:
-        raise _failure()
 
 
 def _failure() -> OSError:

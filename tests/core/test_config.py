@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from lvs_nat.core.config import doubts, parse
+from lvs_nat.core.phrasing import USES
 from lvs_nat.core.questions import Nothing
-from lvs_nat.core.settings import KEYS, QUESTION_KEYS
+from lvs_nat.core.settings import KEYS, QUESTION_KEYS, SECRETIVE
 from lvs_nat.core.setup import (
     Check,
     Drift,
@@ -327,7 +328,7 @@ def test_all_problems_are_told_at_once_in_the_order_of_their_lines():
         "lvs-nat.conf:1: there is no setting intervall; did you mean interval?",
         "lvs-nat.conf:2: fall = x is not a whole number from 1 to 100",
         "lvs-nat.conf:3: fall is given twice; keep one",
-        f"lvs-nat.conf:4: junk is neither `setting = value` nor a section; {MARKERS}",
+        f"lvs-nat.conf:4: the line is neither `setting = value` nor a section; {MARKERS}",
         "lvs-nat.conf:6: interval cannot stand in [services]; write it at the top of the file "
         "or in the section of a virtual service or in the section of a real server",
         "lvs-nat.conf:9: remove_after cannot stand in the section of a real server; "
@@ -361,6 +362,52 @@ def test_a_text_that_is_no_configuration_at_all_ends_in_a_hundred_complaints():
 
 def test_a_control_byte_never_reaches_the_terminal():
     assert wrong("a\x1b[2J = 1")[0].startswith(r"lvs-nat.conf:1: there is no setting a\x1b[2J;")
+
+
+# What may go wrong with a value, and with the line that it stands in.
+FAULTY = (
+    "{0}", "'{0}", "'{0}' x", "{0}\\", "{0} {0}", "{0}:{0}", "expect ({0} send {0}", "send {0} {0}",
+    "0x{0}", "(?P<{0}>a)(?P<{0}>b)", "(?P={0})", '"X {0}" "{0}: x"', "/{0} {0}", "",
+)  # fmt: skip
+LINES = (
+    *(("{key} = " + it,) for it in FAULTY),
+    ("{key} {0}",),
+    ('{key} "{0}:{0}"',),
+    ("{key} = {0}", "{key} = {0}"),
+    ("{key} = '{0}", "and {0}"),
+    ("{0}", "it {0}"),
+    ('"Authorization: Basic {0}="',),
+)
+
+
+def told_of(word, key, value):
+    """Return the problems with all of LINES that ask *word*, and hold *value* for *key*."""
+    for texts in LINES:
+        above = () if key == "check" else (f"check = {word}",)
+        try:
+            parse(lines(*above, *(it.format(value, key=key) for it in texts)), "")
+        except ConfigError as error:
+            yield from (problem.message for problem in error.problems)
+
+
+# Each setting of a question with one check that has a use for it, the others with any.
+ASKED = {**dict.fromkeys(KEYS[0], "tcp"), **{it: word for word in USES for it in USES[word]}}
+
+
+@pytest.mark.parametrize("key", sorted(SECRETIVE))
+def test_no_problem_tells_what_may_be_a_secret(key):
+    told = list(told_of(ASKED[key], key, "hunter2"))
+
+    assert len(told) > 5
+    assert [it for it in told if "hunter2" in it] == []
+
+
+@pytest.mark.parametrize("key", ASKED)
+def test_no_control_byte_reaches_a_terminal_whatever_setting_it_stands_in(key):
+    told = list(told_of(ASKED[key], key, "\x1b[2J\x9b\x85"))
+
+    assert len(told) > 5
+    assert [it for it in told if not it.isprintable()] == []
 
 
 words = some.sampled_from(

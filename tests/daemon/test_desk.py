@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lvs_nat.daemon.desk import EACH, STRANGERS, Desk, Later
+from lvs_nat.daemon.desk import EACH, EACH_OPERATOR, STRANGERS, Desk, Later
 from lvs_nat.daemon.loop import Loop
 from lvs_nat.errors import ConfigError, LvsNatError, NotRunning, Problem
 from lvs_nat.system.control import REQUEST_LIMIT, Control, Conversation, ask
@@ -65,6 +65,12 @@ def desk(tmp_path):
 def strangers_desk(tmp_path):
     """A desk to which the user of the test is a stranger."""
     return Desktop(tmp_path / "control", trusted=()).while_serving
+
+
+@pytest.fixture
+def operators_desk(tmp_path):
+    """A desk to which the user of the test is an operator, and not trusted."""
+    return Desktop(tmp_path / "control", trusted=(), admins=(os.getegid(),)).while_serving
 
 
 @contextmanager
@@ -212,6 +218,17 @@ def test_a_stranger_who_holds_connections_keeps_himself_out(strangers_desk):
         return heard
 
     assert strangers_desk(crowd) == {"heard": None}
+
+
+def test_an_operator_who_holds_connections_keeps_himself_out(operators_desk):
+    def crowd(path):
+        with idle(path, EACH_OPERATOR - 1):
+            changed = ask(path, "change")
+        with idle(path, EACH_OPERATOR), pytest.raises(LvsNatError, match="too many ask at once"):
+            ask(path, "change")
+        return changed
+
+    assert operators_desk(crowd) == {}
 
 
 def test_the_trusted_are_heard_however_many_hold_connections(desk):

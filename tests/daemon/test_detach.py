@@ -1,10 +1,11 @@
 """How the terminal hears from a director that has left it."""
 
 import os
+import resource
 
 import pytest
 
-from lvs_nat.daemon.detach import SILENT, listen, tell
+from lvs_nat.daemon.detach import SILENT, bound_descriptors, listen, tell
 from lvs_nat.errors import LvsNatError
 
 LISTING = "".join(f"TCP  172.25.0.10:{port} rr — ünïcode\n" for port in range(20_000))
@@ -72,3 +73,17 @@ def test_a_director_goes_on_where_nobody_waits_any_more():
 
     with pytest.raises(OSError, match="Bad file descriptor"):  # it is closed, as for whoever waits
         os.fstat(writing)
+
+
+@pytest.mark.parametrize(
+    "limits, bounded",
+    [((512, 512), (512, 512)), ((512, 4096), (512, 1024)), ((4096, 4096), (1024, 1024))],
+)
+def test_a_director_can_have_no_more_descriptors_than_it_needs(limits, bounded):
+    child = os.fork()
+    if child == 0:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        bound_descriptors(1024)
+        os._exit(resource.getrlimit(resource.RLIMIT_NOFILE) != bounded)
+
+    assert os.waitpid(child, 0)[1] == 0

@@ -330,6 +330,19 @@ def test_a_faulty_prober_says_what_is_wrong_and_is_not_raised_in_a_busy_loop(wel
     assert "Traceback" in capfd.readouterr().err
 
 
+def forging(line, beat, lent):
+    raise ValueError("\x1b[2J\nlvs-nat: all is well")
+
+
+def test_no_line_of_a_traceback_in_a_prober_can_pass_for_one_of_ours(capfd):
+    with spawned(forging) as link:
+        until(link, lost)
+    said = capfd.readouterr().err.splitlines()
+
+    assert r"| ValueError: \x1b[2J" in said
+    assert [line for line in said if not line.startswith("| ")] == []
+
+
 def test_a_prober_that_was_stopped_blames_no_server_for_it(well):
     with spawned() as link:
         check = Check(interval=0.05, timeout=0.1, fall=1)
@@ -398,6 +411,107 @@ def test_when_the_director_dies_nobody_is_left():
     os.close(writing)
 
 
+LINGERING = ("/bin/sh", "-c", "setsid sleep 60 & sleep 60; :")
+
+
+def started_by(prober):
+    """Return the pids of LINGERING and of what it has started, once all of it runs."""
+    children = "/proc/{0}/task/{0}/children"
+    (shell,) = waited_for(lambda: words_of(children.format(prober)))
+    return [shell, *waited_for(lambda: two(words_of(children.format(shell))))]
+
+
+def words_of(path):
+    return [int(word) for word in Path(path).read_text().split()]
+
+
+def two(found):
+    # Before it is sleep a child is the shell once more.
+    names = [Path(f"/proc/{pid}/comm").read_text() for pid in found]
+    return found if names == ["sleep\n"] * 2 else []
+
+
+def waited_for(found):
+    assert holds(found)
+    return found()
+
+
+def hung_up(link):
+    link.close()
+
+
+def killed(link):
+    os.kill(child_of(link.spawner), signal.SIGKILL)
+
+
+def stopped(link):
+    os.kill(child_of(link.spawner), signal.SIGSTOP)
+
+
+def stopped_and_hung_up(link):
+    stopped(link)
+    link.close()
+
+
+@pytest.mark.parametrize("ends", [hung_up, killed, stopped, stopped_and_hung_up])
+def test_no_program_of_a_check_outlives_its_prober(ends):
+    check = replace(CHECK, question=Script(LINGERING), interval=60.0, timeout=60.0)
+    with spawned(look=0.3) as link:
+        link.ask([Target(at("127.0.0.1:80"), check)])
+        until(link, lambda _: link.load)
+        programs = started_by(child_of(link.spawner))
+        ends(link)
+        gone = holds(lambda: not any(map(running, programs)))
+
+    assert gone
+
+
+def test_no_program_of_a_check_outlives_a_prober_that_fails():
+    check = replace(CHECK, question=Script(LINGERING), interval=60.0, timeout=60.0)
+    with spawned() as link:
+        target = Target(at("127.0.0.1:80"), check)
+        link.ask([target])
+        until(link, lambda _: link.load)
+        programs = started_by(child_of(link.spawner))
+        link.ask([target, Target(at("127.0.0.1:1"), Check(interval=0.0))])  # as no file allows
+        gone = holds(lambda: not any(map(running, programs)))
+
+    assert gone
+
+
+def test_no_program_of_a_check_outlives_a_director_that_is_killed():
+    reading, writing = os.pipe()
+    director = os.fork()
+    if director == 0:
+        link = spawn()
+        check = replace(CHECK, question=Script(LINGERING), interval=60.0, timeout=60.0)
+        link.ask([Target(at("127.0.0.1:80"), check)])
+        until(link, lambda _: link.load)
+        programs = started_by(child_of(link.spawner))
+        os.write(writing, struct.pack("=3i", *programs))
+        signal.pause()
+    programs = struct.unpack("=3i", os.read(reading, 12))
+    os.kill(director, signal.SIGKILL)
+    os.waitpid(director, 0)
+
+    assert holds(lambda: not any(map(running, programs)))
+    os.close(reading)
+    os.close(writing)
+
+
+def test_what_a_program_leaves_running_is_buried_when_it_ends():
+    leaving = ("/bin/sh", "-c", "setsid sleep 0.2 & :")
+    check = replace(CHECK, question=Script(leaving), interval=60.0, timeout=60.0)
+    with spawned(look=0.3) as link:
+        link.ask([Target(at("127.0.0.1:80"), check)])
+        until(link, lambda seen: any(isinstance(it, Probed) for it in seen))
+        children = f"/proc/{link.spawner}/task/{link.spawner}/children"
+        seen_both = holds(lambda: len(words_of(children)) == 2)
+        buried = holds(lambda: len(words_of(children)) == 1)
+
+    assert (seen_both, buried) == (True, True)
+
+
 def test_signals_for_the_director_do_not_end_its_prober(link, well):
     link.ask([well])
     until(link, bool)
@@ -419,7 +533,8 @@ def test_a_prober_holds_nothing_that_was_the_directors(well, tmp_path):
         link.ask([well])
         until(link, bool)
         child = child_of(link.spawner)
-        held = {os.readlink(entry) for entry in Path(f"/proc/{child}/fd").iterdir()}
+        family = (link.spawner, child)
+        held = {os.readlink(it) for pid in family for it in Path(f"/proc/{pid}/fd").iterdir()}
         status = Path(f"/proc/{child}/status").read_text()
     os.close(secret)
 

@@ -89,10 +89,14 @@ class Stage:
             threads.submit(vouch, theirs, ended, self.mute)
             acted = threads.submit(act)
             link = Link(ours, 2**22 + 1)
-            code = Service(self.paths, saved, link, self.kernel, announce, SEAT).run()
-            ended.set()
-        for number, handler in before.items():
-            signal.signal(number, handler)
+            self.line = theirs
+            try:
+                code = Service(self.paths, saved, link, self.kernel, announce, SEAT).run()
+            finally:
+                ended.set()
+                acted.exception()  # its signal is not for those who are restored
+                for number, handler in before.items():
+                    signal.signal(number, handler)
         return acted.result(), code
 
     def ask(self, verb, **more):
@@ -154,6 +158,17 @@ def test_a_start_fills_the_table_and_then_announces_it(stage):
     [(code, listing)] = stage.announced
     assert code == 0
     assert "TCP  172.25.0.10:80 rr" in listing
+
+
+def test_where_no_prober_can_be_raised_any_more_a_director_ends_and_leaves_the_table(stage):
+    def hang_up():  # as whoever has taken a prober over may
+        stage.line.shutdown(socket.SHUT_RDWR)
+
+    with pytest.raises(LvsNatError, match="ending, and leaving the table as it is") as caught:
+        stage.play(hang_up)
+
+    assert caught.value.exit_code == 1  # upon which systemd restarts it
+    assert stage.table == WEB.services
 
 
 def test_an_edit_made_a_moment_ago_is_what_save_saves(stage):

@@ -35,3 +35,11 @@ def test_with_256_descriptors_none_of_a_thousand_servers_is_down(check):
         assert limits == [(DESCRIPTORS, DESCRIPTORS)] * 3
         assert states == ["up"] * SERVERS
         assert director.status()["writes"] == before
+
+
+def test_where_descriptors_are_without_number_a_start_closes_no_more_than_the_unit_would_give():
+    with Director(RULES, "check = tcp\n") as director:
+        director.service("start", limits=["--nofile=1048576"])
+        limits = [resource.prlimit(it, resource.RLIMIT_NOFILE)[1] for it in director.family()]
+
+    assert limits == [65536] * 3

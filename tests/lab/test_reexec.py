@@ -229,6 +229,7 @@ def test_versions_that_cannot_start_are_refused_and_the_old_one_goes_on(director
     for name, text, words in [
         ("__init__", "this is no Python\n", "SyntaxError"),
         ("daemon/engine", "import no_such_module\n", "No module named 'no_such_module'"),
+        ("daemon/service", "this is no Python\n", "SyntaxError"),
         ("core/memory", "FORMAT = 99\n", "what runs is not known"),
         ("cli/main", "import sys; sys.exit(3)\n", "exit status 3"),
     ]:

@@ -213,6 +213,23 @@ def test_who_looks_up_holds_nothing_of_who_asks(tmp_path):
     assert len(found.addresses) == 2
 
 
+@pytest.mark.kernel  # where we are root
+def test_who_looks_up_has_no_capability_and_no_way_back():
+    def shown(_host):
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return [it for it in lines if it.startswith(("CapPrm", "CapEff", "CapBnd", "NoNewPrivs"))]
+
+    query = Query(["localhost"], shown)
+    assert query.wait(5)
+    found = query.answers()["localhost"].addresses
+    query.close()
+
+    assert found == (
+        *(f"{it}:\t{0:016x}" for it in ("CapPrm", "CapEff", "CapBnd")),
+        "NoNewPrivs:\t1",
+    )
+
+
 @pytest.fixture
 def no_descriptors():
     """This process can open nothing more."""
