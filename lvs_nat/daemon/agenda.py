@@ -56,4 +56,5 @@ class Agenda:
             current = heapq.heappop(self._next)
             for probe in self._slots.pop(current):
                 if probe.wake == current:
+                    probe.wake = 0  # it may be here twice: due now, and once its deadline
                     yield probe

@@ -29,8 +29,8 @@ LATE = 0.05
 PASS = Outcome.PASS
 # How many answers one call of poll may bring.
 ANSWERS = 1024
-# Whoever is heard after his deadline, which is our fault, may go on; but to end he has so many
-# times his time-out.
+# A server that is heard after its deadline, which is our fault, may go on; for all of its answer
+# it has so many times its time-out.
 RESPITE = 10
 
 

@@ -17,8 +17,8 @@ from lvs_nat.daemon.probe import Probe
 
 # A turn hears answers for so many seconds; what is left then is set aside.
 TURN = 0.04
-# Whoever costs the more waits the longer: this many times his cost, 20 s at most, behind all who
-# come within that time and cost less.
+# What costs more waits longer: this many times its cost, 20 s at most, behind all that comes
+# within that time and costs less.
 BEHIND = 200
 
 Events = list[tuple[int, int]]

@@ -30,19 +30,15 @@ def ask(question, endpoint, timeout=5.0, kind=None, **more):
 
 
 def ask_by(kind, prepared, timeout):
-    """Return the answer to what *kind* has *prepared*: with patience, where that is called for."""
-    try:
-        return _ask_once(kind, prepared, timeout)
-    except TooSlow:
-        pass
+    """Return the answer to what *kind* has *prepared*, asked with patience."""
     try:
         with patience():
-            return _ask_once(kind, prepared, timeout)
+            return _ask(kind, prepared, timeout)
     except TooSlow as error:
         return Answer(Outcome.FAIL, str(error))
 
 
-def _ask_once(kind, prepared, timeout):
+def _ask(kind, prepared, timeout):
     deadline = time.monotonic() + timeout
     try:
         asking = kind.start(prepared)

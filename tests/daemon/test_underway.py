@@ -178,7 +178,7 @@ class Speech:
 
 
 class Pipe:
-    """A pipe that has a name, so that each who listens opens it for himself."""
+    """A pipe that has a name, so that each question opens it anew."""
 
     def __init__(self, path):
         self.path = path
@@ -242,7 +242,7 @@ def round_of(world, pipe, targets):
     return list(heard)
 
 
-def test_whoever_costs_less_is_heard_first(pipe):
+def test_a_server_that_costs_less_is_heard_first(pipe):
     targets = costly(80, 20, 0, check=OFTEN)
     with World(targets, costing(pipe)) as world:
         heard = [round_of(world, pipe, targets) for _ in range(2)]
@@ -250,7 +250,7 @@ def test_whoever_costs_less_is_heard_first(pipe):
     assert heard[1] == targets[::-1]
 
 
-def test_whoever_has_cost_much_is_heard_behind_the_others_from_then_on(pipe):
+def test_a_server_that_has_cost_much_is_heard_behind_the_others_from_then_on(pipe):
     targets = costly(0, 15, 15, 15, 0, check=OFTEN)
     with World(targets, costing(pipe, bounded=False)) as world:
         heard = [round_of(world, pipe, targets) for _ in range(2)]
@@ -259,7 +259,7 @@ def test_whoever_has_cost_much_is_heard_behind_the_others_from_then_on(pipe):
 
 
 @pytest.mark.parametrize("steps", [1, 2])
-def test_whoever_we_could_not_hear_in_time_is_not_blamed_for_it(pipe, steps):
+def test_a_server_that_we_could_not_hear_in_time_is_not_blamed_for_it(pipe, steps):
     targets = costly(*[50] * 10)
     with World(targets, costing(pipe, steps)) as world:
         round_of(world, pipe, targets)
@@ -268,7 +268,7 @@ def test_whoever_we_could_not_hear_in_time_is_not_blamed_for_it(pipe, steps):
     assert max(world.turns) <= TURN + LATE
 
 
-def test_whoever_costs_much_and_never_comes_to_an_end_is_given_up(pipe):
+def test_a_server_that_costs_much_and_never_comes_to_an_end_is_given_up(pipe):
     check = replace(ONCE, timeout=0.1)
     targets = costly(5, 5, 5, check=check)
     with World(targets, costing(pipe, steps=10**6)) as world:
