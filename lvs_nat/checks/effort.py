@@ -84,12 +84,12 @@ class Effort:
         left = (LIMIT if _patient.get() else MOMENT) - self._spent
         if left <= 0:
             raise TooSlow(self._what)
-        over = False
+        over = done = False
         began = time.thread_time()
 
         def give_up(number: int, frame: FrameType | None) -> None:
             nonlocal over
-            if time.thread_time() - began >= left:
+            if not done and time.thread_time() - began >= left:
                 over = True
                 raise TooSlow(self._what)
 
@@ -100,6 +100,7 @@ class Effort:
                 signal.setitimer(signal.ITIMER_REAL, max(left, SHORTEST), AGAIN)
                 made = work(*given)
             finally:
+                done = True
                 signal.setitimer(signal.ITIMER_REAL, *others)
             if not over:
                 return made
