@@ -9,6 +9,7 @@ import resource
 import select
 import socket
 import time
+from collections import defaultdict
 from contextlib import closing, suppress
 from dataclasses import replace
 
@@ -38,6 +39,7 @@ class World:
 
     def __init__(self, targets, kind=None):
         self.seen = []
+        self.latencies = defaultdict(list)
         self.turns = []
         more = {"load": lambda *_: kind} if kind else {}
         self.engine = Engine(self._ended, 10_000, clock, **more)
@@ -53,6 +55,7 @@ class World:
 
     def _ended(self, probe, _):
         self.seen.append((clock(), probe.target, probe.outcome, probe.words))
+        self.latencies[probe.target].append(probe.latency)
 
     def turn(self):
         began = clock()
@@ -224,10 +227,13 @@ def test_fifty_servers_whose_answers_cost_much_make_no_other_verdict_late(pipe):
             world.turn()
         looked_again = world.engine.looked_again
 
-    for target in (*well, quiet):
+    # One that begins late and ends late may be past its next turn.
+    longest = {**dict.fromkeys(well, check.interval), quiet: 0.5 + quiet.check.timeout}
+    for target, seconds in longest.items():
         times = world.times(target)
-        assert len(times) >= 5
-        assert max(b - a for a, b in zip(times[1:], times[2:])) <= check.interval + LATE
+        assert len(times) >= 4
+        assert max(b - a for a, b in zip(times[1:], times[2:])) <= seconds + LATE
+    assert max(world.latencies[quiet]) <= quiet.check.timeout + LATE
     assert world.outcomes(*well) == {Outcome.PASS}
     assert world.outcomes(quiet) == {Outcome.SILENT}
     assert world.outcomes(*ill) == {Outcome.FAIL}
