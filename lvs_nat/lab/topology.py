@@ -219,9 +219,9 @@ class Lab:
         for chain, way in (("INPUT", "-i"), ("OUTPUT", "-o")):
             self.run(name, [_iptables(), "-w", "-A", chain, way, "eth0", "-j", "DROP"])
 
-    def cut_link(self, name: str) -> None:
-        """Pull the cable of *name* at the switch; the director's own link stays up."""
-        _batch("switch", f"link set {name}-eth0 down")
+    def cut_link(self, *names: str) -> None:
+        """Pull the cables of *names* at the switch, all at once; the director's own stays up."""
+        _batch("switch", *(f"link set {name}-eth0 down" for name in names))
 
     def take_away_default_route(self, name: str) -> None:
         """Leave *name* without a gateway: the director reaches it, clients get no answer."""
