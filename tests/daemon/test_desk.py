@@ -209,26 +209,22 @@ def test_an_answer_may_come_later_and_others_are_heard_meanwhile(tmp_path, words
     assert desktop.while_serving(both) == {"wait": {"late": 1}, "answer": {}}
 
 
-def test_a_stranger_who_holds_connections_keeps_himself_out(strangers_desk):
+@pytest.mark.parametrize(
+    "who, most, verb, answer",
+    [
+        ("strangers_desk", EACH, "echo", {"heard": None}),
+        ("operators_desk", EACH_OPERATOR, "change", {}),
+    ],
+)
+def test_a_user_who_holds_connections_is_kept_out_by_them(request, who, most, verb, answer):
     def crowd(path):
-        with idle(path, EACH - 1):
-            heard = ask(path, "echo")
-        with idle(path, EACH), pytest.raises(LvsNatError, match="too many ask at once"):
-            ask(path, "echo")
+        with idle(path, most - 1):
+            heard = ask(path, verb)
+        with idle(path, most), pytest.raises(LvsNatError, match="too many ask at once"):
+            ask(path, verb)
         return heard
 
-    assert strangers_desk(crowd) == {"heard": None}
-
-
-def test_an_operator_who_holds_connections_keeps_himself_out(operators_desk):
-    def crowd(path):
-        with idle(path, EACH_OPERATOR - 1):
-            changed = ask(path, "change")
-        with idle(path, EACH_OPERATOR), pytest.raises(LvsNatError, match="too many ask at once"):
-            ask(path, "change")
-        return changed
-
-    assert operators_desk(crowd) == {}
+    assert request.getfixturevalue(who)(crowd) == answer
 
 
 def test_the_trusted_are_heard_however_many_hold_connections(desk):
