@@ -154,14 +154,12 @@ def parse(text: str) -> Memory:
 def moments(departure: Departure) -> tuple[Any, ...]:
     """Return what a memory has of *departure*: all but what every look at the kernel changes."""
     it = departure
-    flags = it.since, it.removed, it.way, it.flowing, it.refused, it.excused
-    return (*flags, True) if it.presumed else flags  # older versions know the others alone
+    return it.since, it.removed, it.way, it.flowing, it.refused, it.excused, it.presumed
 
 
 def _departure(since: Any, *flags: Any) -> Departure:
-    removed, way, flowing, refused, excused, *presumed = map(bool, flags)
-    found = Departure(float(since), None, None, removed, way, flowing, refused, excused)
-    return replace(found, presumed=any(presumed))
+    removed, way, flowing, refused, excused, presumed = map(bool, flags)
+    return Departure(float(since), None, None, removed, way, flowing, refused, excused, presumed)
 
 
 def _spell(health: Health) -> tuple[Any, ...]:

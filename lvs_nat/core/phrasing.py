@@ -113,7 +113,7 @@ def _http(word: str, given: Given) -> tuple[Question, ...]:
     paths = given.get("path") or ("/",)
     for path in paths:
         if not path.startswith("/"):
-            raise Wrong("path", "has what does not begin with /")
+            raise Wrong("path", "has one that does not begin with /")
     found = {name: given.get(name) for name in names}
     values = {key: value for key, value in {**found, **renamed}.items() if value is not None}
     whole = Http(**values, digest=(digest or "").lower(), tls=_tls(_named(given), word == "https"))

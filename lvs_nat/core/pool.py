@@ -147,9 +147,9 @@ def _kept(
 ) -> Sequence[tuple[Stand, str]]:
     """Return the failed servers that are kept all the same, and why.
 
-    Those that fell last come first: they are the likeliest to be well; who has never served is
-    not kept.  relieved says that
-    sorry servers can stand in: that is better than to keep whoever is down.
+    Those that fell last come first: they are the likeliest to be well.  Who has never served is
+    not kept.  relieved says that sorry servers can stand in: that is better than to keep whoever
+    is down.
     """
     fallen = [
         (stand, stand.departure)

@@ -152,7 +152,7 @@ WORDS = (
         (("check = tcp, none",), "1: check has none beside others; leave it out"),
         (("check =",), "1: check =  is empty"),
         (("path = /x",), "1: path is of no use here: it belongs to check = http, https"),
-        (("check = http", "path = x"), "2: path has what does not begin with /"),
+        (("check = http", "path = x"), "2: path has one that does not begin with /"),
         (("check = http", "status = 99"),
          "2: status = 99 is no list of status codes; write 200-299,304"),
         (("check = http", "matches = ("), "2: matches is no regular expression: "),
